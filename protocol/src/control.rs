@@ -1,0 +1,148 @@
+//! What passes between a package manager's shim and `pkgtorrent fetch`: one request, then one event a line.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::PackageDigest;
+
+/// The version of the forms in this module.
+pub const VERSION: u32 = 1;
+
+/// The longest request that is read: a large set with long URLs and destinations.
+pub const FETCH_REQUEST_LEN_MAX: usize = 64 << 20;
+
+/// What a shim writes to the standard input of `fetch`. Unknown fields are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchRequest {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The whole transaction's packages. Events name them by their index in this list.
+    pub packages: Vec<FetchPackage>,
+}
+
+/// One package that the manager is about to download.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchPackage {
+    /// What to call it in messages.
+    pub name: String,
+    /// Where the manager would fetch it. It only says which service to ask.
+    pub url: String,
+    /// Its digest from the repository's metadata.
+    pub digest: PackageDigest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where the manager will look for it.
+    pub dest: String,
+}
+
+/// Where bytes came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    /// Bytes from other hosts.
+    pub peers: u64,
+    /// Bytes from the service's web seeds.
+    pub origin: u64,
+    /// Bytes that this host had already.
+    pub store: u64,
+}
+
+/// What `fetch` writes to its standard output, one JSON object a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum FetchEvent {
+    /// This many bytes of a package are here.
+    Progress {
+        /// The package.
+        index: usize,
+        /// Bytes so far.
+        done: u64,
+    },
+    /// A package is held back on purpose: the shim's clock starts anew.
+    Waiting {
+        /// The package.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A package is in place.
+    Placed {
+        /// The package.
+        index: usize,
+        /// Where its bytes came from.
+        from: Sources,
+    },
+    /// A package is left to the manager.
+    Failed {
+        /// The package.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// The last event.
+    Done {
+        /// How many packages are in place.
+        placed: usize,
+        /// How many are left to the manager.
+        failed: usize,
+        /// Where all bytes came from.
+        bytes: Sources,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_written_as_the_contract_says() {
+        let from = Sources {
+            peers: 1,
+            origin: 2,
+            store: 3,
+        };
+        for (event, text) in [
+            (
+                FetchEvent::Progress { index: 0, done: 7 },
+                r#"{"event":"progress","index":0,"done":7}"#,
+            ),
+            (
+                FetchEvent::Waiting {
+                    index: 1,
+                    reason: "a lease".into(),
+                },
+                r#"{"event":"waiting","index":1,"reason":"a lease"}"#,
+            ),
+            (
+                FetchEvent::Placed { index: 2, from },
+                r#"{"event":"placed","index":2,"from":{"peers":1,"origin":2,"store":3}}"#,
+            ),
+            (
+                FetchEvent::Failed {
+                    index: 3,
+                    reason: "gone".into(),
+                },
+                r#"{"event":"failed","index":3,"reason":"gone"}"#,
+            ),
+            (
+                FetchEvent::Done {
+                    placed: 4,
+                    failed: 5,
+                    bytes: from,
+                },
+                r#"{"event":"done","placed":4,"failed":5,"bytes":{"peers":1,"origin":2,"store":3}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&event).expect("encodes"), text);
+            assert_eq!(serde_json::from_str::<FetchEvent>(text).expect("parses"), event);
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_whatever_else_it_says() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let text = format!(
+            r#"{{"version":1,"later":true,"packages":[{{"name":"a","url":"http://x/a.rpm","digest":"{digest}","size":5,"dest":"/a","arch":"noarch"}}]}}"#
+        );
+        let request: FetchRequest = serde_json::from_str(&text).expect("parses");
+        assert_eq!(request.packages[0].size, 5);
+    }
+}

@@ -1,0 +1,143 @@
+//! A set's question and the plan that answers it, as JSON.
+//!
+//! The plan names packages by their place in the sorted set, which both sides have: at ten thousand hosts, every digest
+//! that it does not repeat is a copy of a small package saved.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::PackageDigest;
+use crate::identity::{InfoHash, PeerId};
+use crate::set::SetDigest;
+
+/// The version of the forms in this module.
+pub const VERSION: u32 = 1;
+
+/// The longest question that the service reads: the largest set of the longest digests, and a little around it.
+pub const SET_REQUEST_LEN_MAX: usize = crate::set::SET_PACKAGES_MAX * 140 + 1024;
+
+/// The body of `POST sets`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRequest {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The packages that one transaction wants, in any order.
+    pub packages: Vec<PackageDigest>,
+    /// The port on which the asker listens for peers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The asker's name for itself. With a port it joins the plan's swarms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_id: Option<PeerId>,
+}
+
+/// The service's answer to a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The set that this plan is for.
+    pub set: SetDigest,
+    /// Where the packages are shared.
+    pub bundles: Vec<PlannedBundle>,
+    /// Packages that are in no bundle because the service does not have them, or not as they are listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<PackageDigest>,
+    /// Base URLs (BEP 19), best first. A package is at `<base>pkgtorrent/<sha256>/<file name>`.
+    pub web_seeds: Vec<String>,
+    /// Base URL of bundles: the info dictionary is at `<base><info hash>.info`.
+    pub torrents: String,
+    /// Where to announce.
+    pub announce: String,
+    /// How the service would like its hosts to behave.
+    pub policy: Policy,
+}
+
+/// One bundle of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedBundle {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The length of the info dictionary, so that a host knows what it will be sent.
+    pub info_len: u32,
+    /// The bundle's piece length.
+    pub piece_len: u32,
+    /// What to take from it: pairs of a package's index in the sorted set and a file's index in the info dictionary.
+    pub files: Vec<(u32, u32)>,
+    /// First peers, so that the first byte needs no announce.
+    pub peers: Vec<SocketAddr>,
+    /// Peers that have the whole bundle.
+    pub complete: u32,
+    /// Peers that have some of it.
+    pub incomplete: u32,
+}
+
+/// How the service would like its hosts to behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Seconds between announces.
+    pub announce_interval: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Sha256Digest;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_plan_survives_its_json(
+            hash in any::<[u8; 20]>(), set in any::<[u8; 32]>(), files in proptest::collection::vec(any::<(u32, u32)>(), 0..9),
+            peers in proptest::collection::vec(any::<([u8; 16], u16)>(), 0..9), unknown in proptest::collection::vec(any::<[u8; 32]>(), 0..3),
+        ) {
+            let plan = Plan {
+                version: VERSION,
+                set: SetDigest(Sha256Digest(set)),
+                bundles: vec![PlannedBundle {
+                    info_hash: InfoHash(hash), info_len: 7, piece_len: 32_768, files,
+                    peers: peers.into_iter().map(|(ip, port)| SocketAddr::new(ip.into(), port)).collect(),
+                    complete: 1, incomplete: 2,
+                }],
+                unknown: unknown.into_iter().map(|d| Sha256Digest(d).into()).collect(),
+                web_seeds: vec!["http://mirror.example/pkgtorrent/v1/webseed/".into()],
+                torrents: "http://mirror.example/pkgtorrent/v1/torrents/".into(),
+                announce: "http://mirror.example/pkgtorrent/v1/announce".into(),
+                policy: Policy { announce_interval: 60 },
+            };
+            let json = serde_json::to_vec(&plan).expect("encodes");
+            prop_assert_eq!(serde_json::from_slice::<Plan>(&json).expect("parses"), plan);
+        }
+
+        #[test]
+        fn a_question_survives_its_json(digests in proptest::collection::vec(any::<[u8; 32]>(), 0..9), port in any::<Option<u16>>(), id in any::<Option<[u8; 20]>>()) {
+            let request = SetRequest {
+                version: VERSION,
+                packages: digests.into_iter().map(|d| Sha256Digest(d).into()).collect(),
+                port,
+                peer_id: id.map(PeerId),
+            };
+            let json = serde_json::to_vec(&request).expect("encodes");
+            prop_assert_eq!(serde_json::from_slice::<SetRequest>(&json).expect("parses"), request);
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_wrong_ones_named() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let text = format!(r#"{{"version":1,"packages":["{digest}"],"later":[1]}}"#);
+        assert_eq!(
+            serde_json::from_str::<SetRequest>(&text)
+                .expect("parses")
+                .packages
+                .len(),
+            1
+        );
+        let text = r#"{"version":1,"packages":["md5:00"]}"#;
+        let error = serde_json::from_str::<SetRequest>(text)
+            .expect_err("refused")
+            .to_string();
+        assert!(error.contains("unknown digest algorithm"), "{error}");
+    }
+}
