@@ -1,0 +1,1 @@
+//! Real foreign programs against the real service.
