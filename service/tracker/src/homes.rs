@@ -1,0 +1,380 @@
+//! In which bundle a package is shared.
+//!
+//! Hosts with different sets have packages in common, and meet only if those are in the same swarm. So a package has
+//! one home: the bundle that was formed when it was first asked for, as long as anybody uses that. Packages without a
+//! live home are put together into new bundles, by piece length and in the order of their identities, so that the same
+//! packages give the same bundle on any service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
+use pkgtorrent_protocol::{InfoHash, PieceLen, Sha256Digest};
+
+use crate::hashing::DigestMap;
+use crate::swarms::Swarms;
+
+/// The most packages of one bundle: its info dictionary, some 250 bytes a package beside the hashes, stays around a
+/// megabyte, and a bundle of a distribution's whole update is rarely more than one or two.
+pub const BUNDLE_PACKAGES_MAX: usize = 4096;
+
+/// A plan's hosts need a moment to join: for so long a bundle that was just planned is kept before others without
+/// peers.
+const JOIN_GRACE: Duration = Duration::from_secs(30);
+
+/// When there are too many bundles, one in so many more than necessary goes, so that not every new bundle afterwards
+/// looks through all of them.
+const EVICTION_SLACK_DIVISOR: usize = 64;
+
+/// A package that a plan needs a bundle for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HomePackage {
+    /// Which package.
+    pub identity: Sha256Digest,
+    /// The class that its size puts it in; a bundle holds packages of one class.
+    pub piece_len: PieceLen,
+    /// How many pieces of this length it has.
+    pub pieces: u32,
+}
+
+/// A bundle in which some of a plan's packages are shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The bundle.
+    pub info_hash: InfoHash,
+    /// Whether it was not known before this call.
+    pub formed: bool,
+    /// Those of the requested packages that live there, in ascending order.
+    pub members: Vec<Sha256Digest>,
+}
+
+struct Bundle {
+    /// None of the members, when it is nobody's home.
+    members: Vec<Sha256Digest>,
+    /// How many packages have their home here.
+    residents: usize,
+    /// When it was last planned.
+    planned_at: Duration,
+    /// Bundles of the same age are told apart by the order in which they came.
+    number: u64,
+}
+
+/// Bundles in the order in which they are to go.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct EvictionRank {
+    use_class: UseClass,
+    used_at: Duration,
+    number: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum UseClass {
+    Dead,
+    Idle,
+    JustPlanned,
+    HasPeers,
+}
+
+/// All bundles and homes.
+pub(crate) struct Homes {
+    home_idle: Duration,
+    bundles_max: usize,
+    bundles: DigestMap<InfoHash, Bundle>,
+    homes: DigestMap<Sha256Digest, InfoHash>,
+    generation: u64,
+    numbers: u64,
+    dropped: BTreeSet<InfoHash>,
+}
+
+impl Homes {
+    pub(crate) fn new(home_idle: Duration, bundles_max: usize) -> Self {
+        Self {
+            home_idle,
+            bundles_max,
+            bundles: DigestMap::default(),
+            homes: DigestMap::default(),
+            generation: 0,
+            numbers: 0,
+            dropped: BTreeSet::new(),
+        }
+    }
+
+    /// Changes whenever a package moves to another home, or a bundle is dropped.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many bundles are known.
+    pub(crate) fn len(&self) -> usize {
+        self.bundles.len()
+    }
+
+    pub(crate) fn contains(&self, info_hash: &InfoHash) -> bool {
+        self.bundles.contains_key(info_hash)
+    }
+
+    /// The packages of a bundle that is or was a home.
+    pub(crate) fn members(&self, info_hash: &InfoHash) -> Option<&[Sha256Digest]> {
+        self.bundles
+            .get(info_hash)
+            .map(|bundle| bundle.members.as_slice())
+    }
+
+    /// What was dropped and not yet reported.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = &InfoHash> {
+        self.dropped.iter()
+    }
+
+    /// Gives every package a home; see [`crate::Tracker::assign`].
+    pub(crate) fn assign(
+        &mut self,
+        swarms: &Swarms,
+        packages: &[HomePackage],
+        now: Duration,
+        mut form: impl FnMut(PieceLen, &[Sha256Digest]) -> InfoHash,
+    ) -> Vec<Share> {
+        let mut shares = BTreeMap::new();
+        let mut homeless = Vec::new();
+        for package in packages {
+            match self.live_home(swarms, &package.identity, now) {
+                Some(home) => {
+                    self.touch(&home, now);
+                    share(&mut shares, home, false).members.push(package.identity);
+                }
+                // What fits no bundle, or has nothing to share, is left to the caller.
+                None if (1..=BUNDLE_PIECES_MAX).contains(&package.pieces) => homeless.push(*package),
+                None => {}
+            }
+        }
+        let groups = grouped(homeless);
+        self.make_room(swarms, groups.len(), now, |info_hash| {
+            shares.contains_key(info_hash)
+        });
+        for (piece_len, members) in groups {
+            let info_hash = form(piece_len, &members);
+            let formed = self.settle(info_hash, &members, now);
+            share(&mut shares, info_hash, formed).members.extend(members);
+        }
+        let mut shares: Vec<Share> = shares.into_values().collect();
+        for share in &mut shares {
+            share.members.sort_unstable();
+            share.members.dedup();
+        }
+        shares
+    }
+
+    fn live_home(&self, swarms: &Swarms, identity: &Sha256Digest, now: Duration) -> Option<InfoHash> {
+        let home = *self.homes.get(identity)?;
+        let bundle = self.bundles.get(&home)?;
+        (self.use_class(swarms, &home, bundle, now) != UseClass::Dead).then_some(home)
+    }
+
+    fn use_class(&self, swarms: &Swarms, info_hash: &InfoHash, bundle: &Bundle, now: Duration) -> UseClass {
+        if swarms.get(info_hash).is_some_and(|swarm| swarm.len() > 0) {
+            return UseClass::HasPeers;
+        }
+        match now.saturating_sub(used_at(swarms, info_hash, bundle)) {
+            age if age >= self.home_idle => UseClass::Dead,
+            _ if now.saturating_sub(bundle.planned_at) < JOIN_GRACE => UseClass::JustPlanned,
+            _ => UseClass::Idle,
+        }
+    }
+
+    /// Makes a bundle the home of these packages; whether it is a new one.
+    fn settle(&mut self, info_hash: InfoHash, members: &[Sha256Digest], now: Duration) -> bool {
+        let formed = self.insert(info_hash, now);
+        let mut new_residents = 0;
+        for member in members {
+            let former = self.homes.insert(*member, info_hash);
+            if former == Some(info_hash) {
+                continue;
+            }
+            new_residents += 1;
+            if let Some(former) = former {
+                self.generation += 1;
+                if let Some(bundle) = self.bundles.get_mut(&former) {
+                    bundle.residents -= 1;
+                }
+            }
+        }
+        if let Some(bundle) = self.bundles.get_mut(&info_hash) {
+            bundle.residents += new_residents;
+            // A revived bundle has these members already, unless it was only registered.
+            if new_residents > 0 && bundle.members != members {
+                bundle.members.extend_from_slice(members);
+                bundle.members.sort_unstable();
+                bundle.members.dedup();
+            }
+        }
+        formed
+    }
+
+    /// Adds a bundle, or notes the use of one that is there; whether it is new.
+    fn insert(&mut self, info_hash: InfoHash, now: Duration) -> bool {
+        if self.touch(&info_hash, now) {
+            return false;
+        }
+        self.numbers += 1;
+        let bundle = Bundle {
+            members: Vec::new(),
+            residents: 0,
+            planned_at: now,
+            number: self.numbers,
+        };
+        self.bundles.insert(info_hash, bundle);
+        // It is back before anybody was told that it went.
+        self.dropped.remove(&info_hash);
+        true
+    }
+
+    /// Notes that a bundle was planned; whether it is known.
+    pub(crate) fn touch(&mut self, info_hash: &InfoHash, now: Duration) -> bool {
+        let Some(bundle) = self.bundles.get_mut(info_hash) else {
+            return false;
+        };
+        bundle.planned_at = bundle.planned_at.max(now);
+        true
+    }
+
+    /// Adds a bundle that is nobody's home, or notes the use of one that is there; whether it is new.
+    pub(crate) fn register(&mut self, swarms: &Swarms, info_hash: InfoHash, now: Duration) -> bool {
+        let incoming = usize::from(!self.contains(&info_hash));
+        self.make_room(swarms, incoming, now, |_| false);
+        self.insert(info_hash, now)
+    }
+
+    /// Puts a home back that was known before a restart; see [`crate::Tracker::restore`].
+    pub(crate) fn restore(
+        &mut self,
+        swarms: &Swarms,
+        info_hash: InfoHash,
+        members: &[Sha256Digest],
+        now: Duration,
+    ) {
+        self.register(swarms, info_hash, now);
+        self.settle(info_hash, members, now);
+    }
+
+    /// Drops the dead bundles that are nobody's home, and reports all that were dropped since the last call.
+    pub(crate) fn expire(&mut self, swarms: &Swarms, now: Duration) -> Vec<InfoHash> {
+        let is_over = |(info_hash, bundle): &(&InfoHash, &Bundle)| {
+            bundle.residents == 0 && self.use_class(swarms, info_hash, bundle, now) == UseClass::Dead
+        };
+        // The order of a map is no order, but what is dropped here is dropped in any order.
+        let over: Vec<InfoHash> = self.bundles.iter().filter(is_over).map(|(it, _)| *it).collect();
+        for info_hash in over {
+            self.evict(info_hash);
+        }
+        std::mem::take(&mut self.dropped).into_iter().collect()
+    }
+
+    /// Evicts until so many more fit, except what the caller is using right now.
+    fn make_room(
+        &mut self,
+        swarms: &Swarms,
+        incoming: usize,
+        now: Duration,
+        is_in_use: impl Fn(&InfoHash) -> bool,
+    ) {
+        let excess = (self.bundles.len() + incoming).saturating_sub(self.bundles_max);
+        if incoming == 0 || excess == 0 {
+            return;
+        }
+        let rank = |info_hash: &InfoHash, bundle: &Bundle| EvictionRank {
+            use_class: self.use_class(swarms, info_hash, bundle, now),
+            used_at: used_at(swarms, info_hash, bundle),
+            number: bundle.number,
+        };
+        let mut ranked: Vec<(EvictionRank, InfoHash)> = self
+            .bundles
+            .iter()
+            .filter(|(info_hash, _)| !is_in_use(info_hash))
+            .map(|(info_hash, bundle)| (rank(info_hash, bundle), *info_hash))
+            .collect();
+        ranked.sort_unstable();
+        let slack = self.bundles_max / EVICTION_SLACK_DIVISOR;
+        for (position, (rank, info_hash)) in ranked.into_iter().take(excess + slack).enumerate() {
+            // Slack is a convenience: no bundle with peers goes for it.
+            if position >= excess && rank.use_class == UseClass::HasPeers {
+                break;
+            }
+            self.evict(info_hash);
+        }
+    }
+
+    fn evict(&mut self, info_hash: InfoHash) {
+        let Some(bundle) = self.bundles.remove(&info_hash) else {
+            return;
+        };
+        for member in bundle.members {
+            if self.homes.get(&member) == Some(&info_hash) {
+                self.homes.remove(&member);
+            }
+        }
+        self.generation += 1;
+        self.dropped.insert(info_hash);
+    }
+}
+
+fn used_at(swarms: &Swarms, info_hash: &InfoHash, bundle: &Bundle) -> Duration {
+    let announced_at = swarms.get(info_hash).and_then(|swarm| swarm.announced_at);
+    announced_at.map_or(bundle.planned_at, |announced_at| {
+        announced_at.max(bundle.planned_at)
+    })
+}
+
+fn share(shares: &mut BTreeMap<InfoHash, Share>, info_hash: InfoHash, formed: bool) -> &mut Share {
+    shares.entry(info_hash).or_insert_with(|| Share {
+        info_hash,
+        formed,
+        members: Vec::new(),
+    })
+}
+
+/// Packages as bundles: by class, in the order of their identities, as many as fit.
+fn grouped(mut packages: Vec<HomePackage>) -> Vec<(PieceLen, Vec<Sha256Digest>)> {
+    packages.sort_unstable_by_key(|package| (package.piece_len, package.identity));
+    packages.dedup_by_key(|package| package.identity);
+    let mut groups: Vec<(PieceLen, Vec<Sha256Digest>)> = Vec::new();
+    let mut pieces = 0;
+    for package in packages {
+        match groups.last_mut() {
+            Some((piece_len, members))
+                if *piece_len == package.piece_len
+                    && members.len() < BUNDLE_PACKAGES_MAX
+                    && pieces + package.pieces <= BUNDLE_PIECES_MAX =>
+            {
+                members.push(package.identity);
+                pieces += package.pieces;
+            }
+            _ => {
+                groups.push((package.piece_len, vec![package.identity]));
+                pieces = package.pieces;
+            }
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+impl Homes {
+    pub(crate) fn home_of(&self, identity: &Sha256Digest) -> Option<InfoHash> {
+        self.homes.get(identity).copied()
+    }
+
+    /// Panics unless every home is a known bundle that has the package, and the residents are counted right.
+    pub(crate) fn check_invariants(&self) {
+        let mut residents = BTreeMap::<InfoHash, usize>::new();
+        for (identity, home) in &self.homes {
+            assert!(self.bundles[home].members.binary_search(identity).is_ok());
+            *residents.entry(*home).or_default() += 1;
+        }
+        for (info_hash, bundle) in &self.bundles {
+            assert_eq!(bundle.residents, residents.get(info_hash).copied().unwrap_or(0));
+            assert!(!self.dropped.contains(info_hash));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

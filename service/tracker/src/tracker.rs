@@ -1,0 +1,231 @@
+//! The tracker as its owner sees it: swarms and homes that live and die together.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen, Sha256Digest};
+
+use crate::announce::{Announce, Asker, Introduction, Refusal, SwarmCount};
+use crate::homes::{HomePackage, Homes, Share};
+use crate::settings::Settings;
+use crate::swarms::{SwarmOverview, Swarms};
+
+/// Every swarm, peer and home that a service knows.
+///
+/// All times are durations since the same arbitrary start and must not run backwards.
+pub struct Tracker {
+    swarms: Swarms,
+    homes: Homes,
+}
+
+/// What [`Tracker::expire`] let go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Bundles that are not known any more, in ascending order: the owner deletes what it keeps of them. Those that a
+    /// new bundle displaced since the last call are among them.
+    pub bundles: Vec<InfoHash>,
+    /// How many peers were forgotten because they stopped announcing.
+    pub peers: usize,
+}
+
+/// The tracker's size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Swarms, with and without peers; as many as bundles.
+    pub swarms: usize,
+    /// Bundles, homes or not.
+    pub bundles: usize,
+    /// Entries of IPv4 peers that have everything. A host counts once for each swarm that it is in.
+    pub v4_complete: usize,
+    /// Entries of IPv4 peers that do not.
+    pub v4_incomplete: usize,
+    /// Entries of IPv6 peers that have everything.
+    pub v6_complete: usize,
+    /// Entries of IPv6 peers that do not.
+    pub v6_incomplete: usize,
+    /// Addresses that the flood limit remembers.
+    pub flood_addresses: usize,
+}
+
+impl Tracker {
+    /// A tracker without bundles. Whoever knows the seed can foresee its choices and crowd its tables: a service takes
+    /// it from the system's randomness, a simulator from its own.
+    #[must_use]
+    pub fn new(settings: Settings, seed: u64) -> Self {
+        let homes = Homes::new(settings.home_idle, settings.bundles_max);
+        Self {
+            swarms: Swarms::new(settings, seed),
+            homes,
+        }
+    }
+
+    /// Lists, renews or removes the peer that announces, and introduces others to it.
+    ///
+    /// A peer is known by its address and port, since nobody can forge the address: another name on the same ones
+    /// replaces it. Announces that are refused change nothing.
+    pub fn announce(&mut self, announce: &Announce, now: Duration) -> Result<Introduction, Refusal> {
+        self.swarms.announce(announce, now)
+    }
+
+    /// Enters a host that is being given a plan into all of its swarms, and introduces peers from each of them, in the
+    /// order of the info hashes. It counts as one announce; a port of 0 enters nothing.
+    ///
+    /// An unknown swarm refuses the whole: a plan with it is out of date.
+    pub fn join(
+        &mut self,
+        info_hashes: &[InfoHash],
+        peer_id: PeerId,
+        address: SocketAddr,
+        now: Duration,
+    ) -> Result<Vec<Introduction>, Refusal> {
+        self.swarms.join(info_hashes, peer_id, address, now)
+    }
+
+    /// Peers for a plan whose host did not say where it listens. It takes none of the address's announces: who asks
+    /// for plans too often is turned away before.
+    pub fn peers_of(
+        &mut self,
+        info_hash: InfoHash,
+        asker: &Asker,
+        wanted: usize,
+        now: Duration,
+    ) -> Result<Vec<SocketAddr>, Refusal> {
+        self.swarms.peers_of(info_hash, asker, wanted, now)
+    }
+
+    /// A swarm's numbers; `None` when it is not known. Peers that stopped announcing count until the sweep meets them.
+    #[must_use]
+    pub fn count(&self, info_hash: &InfoHash) -> Option<SwarmCount> {
+        self.swarms.count(info_hash)
+    }
+
+    /// Whether this bundle, and so its swarm, is known.
+    #[must_use]
+    pub fn knows(&self, info_hash: &InfoHash) -> bool {
+        self.homes.contains(info_hash)
+    }
+
+    /// The packages that were given this bundle as their home, some of which may have moved since. `None` when it is
+    /// not known, and nothing for one that was only registered.
+    #[must_use]
+    pub fn members(&self, info_hash: &InfoHash) -> Option<&[Sha256Digest]> {
+        self.homes.members(info_hash)
+    }
+
+    /// Gives every package a home, in ascending order of the info hashes.
+    ///
+    /// A package stays where it is while its home is live: while that has peers, or was planned or announced within
+    /// `home_idle`. The others are grouped by class, in the order of their identities, and each group becomes a bundle
+    /// whose info hash `form` computes. A bundle that is known already is revived and not made again. A package without
+    /// pieces, or with too many for any bundle, is in no share.
+    ///
+    /// Bundles beyond `bundles_max` are dropped first, but none that is in the result: a single call for more bundles
+    /// than that exceeds it.
+    pub fn assign(
+        &mut self,
+        packages: &[HomePackage],
+        now: Duration,
+        form: impl FnMut(PieceLen, &[Sha256Digest]) -> InfoHash,
+    ) -> Vec<Share> {
+        let shares = self.homes.assign(&self.swarms, packages, now, form);
+        self.forget_swarms_of_dropped();
+        for share in shares.iter().filter(|share| share.formed) {
+            self.swarms.register(share.info_hash);
+        }
+        shares
+    }
+
+    /// Notes that a bundle was planned, from what its owner remembers of an earlier [`Self::assign`]; false when it is
+    /// not known any more. A dead home that is planned is alive again.
+    pub fn touch(&mut self, info_hash: &InfoHash, now: Duration) -> bool {
+        self.homes.touch(info_hash, now)
+    }
+
+    /// A number that changes whenever a package moves from one home to another or a bundle is dropped: what was
+    /// remembered of an earlier [`Self::assign`] holds as long as it stays the same. A package's first home changes
+    /// nothing that could have been remembered, and so not the number either.
+    #[must_use]
+    pub fn homes_generation(&self) -> u64 {
+        self.homes.generation()
+    }
+
+    /// Adds a bundle that is nobody's home, such as a whole set as one torrent for any client, or notes that it was
+    /// used again; whether it is new.
+    pub fn register(&mut self, info_hash: InfoHash, now: Duration) -> bool {
+        let is_new = self.homes.register(&self.swarms, info_hash, now);
+        self.forget_swarms_of_dropped();
+        self.swarms.register(info_hash);
+        is_new
+    }
+
+    /// Puts a bundle back that was some packages' home before a restart, as if it had been planned now: its peers are
+    /// about to announce. Bundles are restored in the order in which they were formed, since the last one wins a
+    /// package that is in several.
+    pub fn restore(&mut self, info_hash: InfoHash, members: &[Sha256Digest], now: Duration) {
+        self.homes.restore(&self.swarms, info_hash, members, now);
+        self.forget_swarms_of_dropped();
+        self.swarms.register(info_hash);
+    }
+
+    /// Forgets peers that stopped announcing and bundles that nobody uses. To be called every second or so; the work of
+    /// a call is bounded.
+    ///
+    /// Nothing waits for it: a peer is not handed out any more from the moment that its time is up.
+    pub fn expire(&mut self, now: Duration) -> Expired {
+        let peers = self.swarms.sweep(now);
+        let bundles = self.homes.expire(&self.swarms, now);
+        for info_hash in &bundles {
+            self.swarms.remove(info_hash);
+        }
+        Expired { bundles, peers }
+    }
+
+    /// The tracker's size, for metrics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let [v4_incomplete, v4_complete, v6_incomplete, v6_complete] = self.swarms.pool_lens();
+        Stats {
+            swarms: self.swarms.len(),
+            bundles: self.homes.len(),
+            v4_complete,
+            v4_incomplete,
+            v6_complete,
+            v6_incomplete,
+            flood_addresses: self.swarms.flood_addresses(),
+        }
+    }
+
+    /// The swarms with the most peers, the largest first, at most so many: for a page that people look at.
+    #[must_use]
+    pub fn busiest_swarms(&self, swarms_max: usize) -> Vec<SwarmOverview> {
+        self.swarms.busiest(swarms_max)
+    }
+
+    fn forget_swarms_of_dropped(&mut self) {
+        for info_hash in self.homes.dropped() {
+            self.swarms.remove(info_hash);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Tracker {
+    /// The home of a package, live or dead.
+    pub(crate) fn home_of(&self, identity: &Sha256Digest) -> Option<InfoHash> {
+        self.homes.home_of(identity)
+    }
+
+    /// Panics unless bundles and swarms are the same, and each side is right in itself.
+    pub(crate) fn check_invariants(&self) {
+        self.swarms.check_invariants();
+        self.homes.check_invariants();
+        assert_eq!(self.swarms.len(), self.homes.len());
+        assert!(
+            self.swarms
+                .slots
+                .iter()
+                .filter(|swarm| swarm.len() > 0)
+                .all(|it| self.knows(&it.info_hash))
+        );
+    }
+}
