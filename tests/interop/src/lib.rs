@@ -1,1 +1,15 @@
 //! Real foreign programs against the real service.
+//!
+//! This library holds what the tests beside it share: a mirror with awkward packages, one module per BitTorrent client,
+//! and the comparison of what a client wrote with what the mirror has. Everything stays on 127.0.0.1.
+
+pub mod aria2;
+pub mod libtorrent;
+pub mod mirror;
+pub mod on_disk;
+pub mod transmission;
+
+use std::time::Duration;
+
+/// How long a client may take for a download that needs a second: machines that run tests are busy.
+pub const DOWNLOAD_LIMIT: Duration = Duration::from_secs(90);

@@ -81,3 +81,20 @@ pub fn announce_all(service: SocketAddr, announce: &BatchAnnounce) -> BatchAnswe
     let response = http::send(service, &request).expect_status(200);
     serde_json::from_slice(&response.body).unwrap_or_else(|e| panic!("no answer: {e}: {}", response.text()))
 }
+
+/// How many peers of a swarm are complete and how many are not, as a scrape says.
+pub fn scrape(service: SocketAddr, info_hash: InfoHash) -> (u32, u32) {
+    let escaped: String = info_hash.0.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let response = http::get(service, &format!("/scrape?info_hash={escaped}")).expect_status(200);
+    let count = |key: &str| -> u32 {
+        // The counts are the last integers of the answer; the hash before them may hold any bytes.
+        let text = response.text();
+        if text == "d5:filesdee" {
+            return 0;
+        }
+        let at = text.rfind(key).unwrap_or_else(|| panic!("no {key}: {text}"));
+        let digits = text[at + key.len()..].split('e').next().unwrap_or_default();
+        digits.parse().unwrap_or_else(|e| panic!("{key}{digits}: {e}"))
+    };
+    (count("8:completei"), count("10:incompletei"))
+}

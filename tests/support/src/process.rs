@@ -18,6 +18,16 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// How much of an output a failing test shows.
 const SHOWN_BYTES_MAX: usize = 16 << 10;
 
+/// What would lead a program's requests to this machine elsewhere.
+const PROXY_VARIABLES: [&str; 6] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+];
+
 /// The path of an installed program. Its absence fails the test: a test that is skipped proves nothing.
 #[must_use]
 pub fn installed(program: &str) -> PathBuf {
@@ -59,7 +69,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `command` without an input; what it writes is appended to the file `output`.
+    /// Starts `command` without an input, without proxies and in a locale whose file names are UTF-8; what it writes is
+    /// appended to the file `output`.
     #[must_use]
     pub fn start(command: &mut Command, output: &Path) -> Self {
         let file = open_output(output);
@@ -81,7 +92,11 @@ impl Program {
             .unwrap_or(OsStr::new("?"))
             .to_string_lossy()
             .into_owned();
+        for variable in PROXY_VARIABLES {
+            command.env_remove(variable);
+        }
         let child = command
+            .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null())
             .stderr(stderr)
             .spawn()
