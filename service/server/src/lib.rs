@@ -1,1 +1,253 @@
-//! Skeleton.
+//! `pkgtorrent-service`: the mirror's side of pkgtorrent.
+//!
+//! Participants: a **scanner** watches the root and publishes catalogs; **readers** verify packages and hash their
+//! pieces; the **registry** owns tracker and bundles; the **planner** turns sets into plans; **workers** answer HTTP.
+//!
+//! *Goals*: a package is read once in its life; any number of equal questions cost one answer; no wrong byte leaves
+//! under a digest, whatever happens to the files meanwhile; everything remembered can be lost.
+//! *Non-goals*: choosing packages (clients name digests), changing anything below the root, TLS (a proxy's business).
+
+pub mod args;
+mod blocks;
+mod body;
+mod bundle;
+mod cache;
+mod catalog;
+mod digesting;
+mod fingerprint;
+mod flights;
+mod http;
+mod packages;
+mod planner;
+mod registry;
+mod root;
+pub mod settings;
+mod state;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+
+use catalog::Scanner;
+use http::{Connection, Service};
+use packages::Packages;
+use planner::Planner;
+use registry::RegistryHandle;
+use root::Root;
+use settings::Settings;
+use state::State;
+pub use state::StateError;
+
+/// How long answers may go on after the service was told to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that wait in the kernel to be accepted: a fleet comes within one second.
+const BACKLOG: i32 = 4096;
+
+/// Why the service cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The root cannot be used.
+    #[error("root {path}: {source}")]
+    Root {
+        /// The directory.
+        path: PathBuf,
+        /// What came of it.
+        source: std::io::Error,
+    },
+    /// State and root are mixed.
+    #[error("the state directory {state} and the root {root} must not lie in each other")]
+    StateInRoot {
+        /// The state directory.
+        state: PathBuf,
+        /// The root.
+        root: PathBuf,
+    },
+    /// The state cannot be used.
+    #[error("state: {0}")]
+    State(#[from] StateError),
+    /// An address cannot be listened on.
+    #[error("listening on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What came of it.
+        source: std::io::Error,
+    },
+    /// The system gives us no thread, or the like.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// The metrics recorder is in use: only one service runs in a process.
+    #[error("metrics: {0}")]
+    Metrics(String),
+}
+
+/// Runs the service until `shutdown` is done. `on_listening` is told every address once connections are accepted there.
+pub async fn run(
+    settings: Settings,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    on_listening: impl FnOnce(&[SocketAddr]),
+) -> Result<(), RunError> {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
+        .set_buckets(&[0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0])
+        .and_then(|builder| builder.install_recorder())
+        .map_err(|error| RunError::Metrics(error.to_string()))?;
+    let root = Root::open(&settings.root).map_err(|source| RunError::Root {
+        path: settings.root.clone(),
+        source,
+    })?;
+    check_apart(&settings.state, root.path())?;
+    // Before anything else, so that a port in use costs no scan.
+    let listeners = settings
+        .listen
+        .iter()
+        .map(|&address| bind(address))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let (root, state) = (Arc::new(root), Arc::new(State::open(&settings.state)?));
+    let packages = Packages::start(Arc::clone(&root), Arc::clone(&state), settings.build_threads)?;
+    let registry = RegistryHandle::start(settings.tracker.clone(), seed()?, Arc::clone(&state))?;
+    let planner = Planner::new(Arc::clone(&packages), registry.clone(), Arc::clone(&state));
+    let scanner = Scanner::new(root, state, settings.build_threads);
+    let rescan_interval = settings.rescan_interval;
+    let service = Data::new(Service {
+        settings,
+        packages,
+        planner,
+        registry,
+        metrics: recorder,
+        ready: false.into(),
+    });
+
+    let end = Arc::new(AtomicBool::new(false));
+    let scanning = {
+        let (service, end) = (service.clone(), Arc::clone(&end));
+        std::thread::Builder::new()
+            .name("scanner".into())
+            .spawn(move || {
+                catalog::watch(scanner, rescan_interval, &end, |catalog| {
+                    tracing::info!(
+                        "{} packages in {} repositories",
+                        catalog.packages(),
+                        catalog.repositories().count()
+                    );
+                    service.packages.publish(catalog);
+                    service.ready.store(true, Ordering::Release);
+                });
+            })?
+    };
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()?;
+    let server = serve(service.clone(), listeners)?;
+    on_listening(&addresses);
+    let sweeping = tokio::spawn(sweep(service.clone()));
+    let handle = server.handle();
+    let stopping = tokio::spawn(async move {
+        shutdown.await;
+        tracing::info!("ending");
+        handle.stop(true).await;
+    });
+    let served = server.await;
+    stopping.abort();
+    sweeping.abort();
+    end.store(true, Ordering::Relaxed);
+    // The scanner ends within a second or so; a panic there was logged when it happened.
+    let _ = tokio::task::spawn_blocking(move || scanning.join()).await;
+    Ok(served?)
+}
+
+fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, RunError> {
+    let settings = &service.settings;
+    let user_timeout = u32::try_from(settings.client_timeout.as_millis()).unwrap_or(u32::MAX);
+    let per_worker = settings.connections_max.div_ceil(settings.workers);
+    let (workers, client_timeout) = (settings.workers, settings.client_timeout);
+    let mut server = HttpServer::new(move || App::new().app_data(service.clone()).configure(http::configure))
+        .workers(workers)
+        .max_connections(per_worker)
+        .client_request_timeout(client_timeout)
+        .keep_alive(client_timeout)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
+        .disable_signals()
+        .on_connect(move |stream, extensions| {
+            let Some(stream) = stream.downcast_ref::<actix_web::rt::net::TcpStream>() else {
+                return;
+            };
+            // A client that takes nothing at all is cut off by the kernel: no write would ever return to notice.
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, user_timeout);
+            let _ = stream.set_nodelay(true);
+            if let Ok(local) = stream.local_addr() {
+                extensions.insert(Connection { local });
+            }
+        });
+    for listener in listeners {
+        server = server.listen(listener)?;
+    }
+    Ok(server.run())
+}
+
+/// Binds before the service starts, so that a mistake is told at once. An IPv6 address takes IPv4 as well.
+fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+    let bound = || -> std::io::Result<TcpListener> {
+        let family = if address.is_ipv6() {
+            AddressFamily::INET6
+        } else {
+            AddressFamily::INET
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&socket, false)?;
+        }
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    bound().map_err(|source| RunError::Listen { address, source })
+}
+
+/// The state must not be served, and the root not be filled with it.
+fn check_apart(state: &Path, root: &Path) -> Result<(), RunError> {
+    std::fs::create_dir_all(state).map_err(|source| StateError::Io {
+        path: state.to_owned(),
+        source,
+    })?;
+    let state = state.canonicalize().map_err(|source| StateError::Io {
+        path: state.to_owned(),
+        source,
+    })?;
+    if state.starts_with(root) || root.starts_with(&state) {
+        return Err(RunError::StateInRoot {
+            state,
+            root: root.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Lets the registry sweep when nobody else calls.
+async fn sweep(service: Data<Service>) {
+    let mut interval = tokio::time::interval(registry::SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        // A registry too busy for this sweeps by itself.
+        let _ = service.registry.run(|_| ()).await;
+    }
+}
+
+/// A number that clients cannot guess: it decides whom they meet.
+fn seed() -> std::io::Result<u64> {
+    let mut bytes = [0; 8];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}

@@ -1,1 +1,55 @@
-fn main() {}
+//! The `pkgtorrent-service` program.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use pkgtorrent_server::args::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let settings = match Args::parse().settings() {
+        Ok(settings) => settings,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    match actix_web::rt::System::new().block_on(run(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: pkgtorrent_server::settings::Settings) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    pkgtorrent_server::run(settings, shutdown, |addresses| {
+        // Whoever started us on port 0 reads here which one it became; a closed output is no reason to end.
+        let mut out = std::io::stdout().lock();
+        for address in addresses {
+            let _ = writeln!(out, "listening on http://{address}/");
+        }
+        let _ = out.flush();
+    })
+    .await?;
+    Ok(())
+}

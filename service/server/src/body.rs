@@ -1,0 +1,295 @@
+//! The body of an answer that comes from a file: read as the client takes it, never mixed from two versions.
+//!
+//! What the kernel has in memory is read at once, on the connection's own thread; what it must fetch from the disk is
+//! read on another. After every read the file is looked at again: one that was rewritten in place ends the answer early,
+//! and the client learns that it has not got all.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::{Bytes, BytesMut};
+use rustix::io::{Errno, ReadWriteFlags};
+use tokio::task::JoinHandle;
+
+use crate::fingerprint::Fingerprint;
+
+/// How much is read at once. The connection's buffer takes about as much.
+const CHUNK_LEN: usize = 64 << 10;
+
+/// Padding is at most one piece long.
+static ZEROS: [u8; CHUNK_LEN] = [0; CHUNK_LEN];
+
+/// One stretch of a body.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// Bytes from the file: from, and up to but without.
+    File(u64, u64),
+    /// Bytes as they are.
+    Bytes(Bytes),
+    /// So many zeros.
+    Zeros(u64),
+}
+
+impl Part {
+    fn len(&self) -> u64 {
+        match self {
+            Self::File(from, to) => to - from,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Zeros(len) => *len,
+        }
+    }
+}
+
+/// A client that takes less than this is not served any longer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Bytes in a second, on average since the answer began.
+    pub(crate) min_rate: u64,
+    /// How long the answer may take whatever the rate.
+    pub(crate) grace: Duration,
+}
+
+/// A body made of parts.
+pub(crate) struct PartsBody {
+    source: Option<(Arc<File>, Fingerprint)>,
+    parts: VecDeque<Part>,
+    len: u64,
+    buffer: BytesMut,
+    reading: Option<JoinHandle<io::Result<BytesMut>>>,
+    pace: Pace,
+    started: Option<Instant>,
+    sent: u64,
+    counter: metrics::Counter,
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the file changed while it was sent")]
+    Changed,
+    #[error("the client is too slow")]
+    TooSlow,
+    #[error("reading failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl PartsBody {
+    /// `counter` counts what is sent.
+    pub(crate) fn new(
+        source: Option<(File, Fingerprint)>,
+        parts: impl IntoIterator<Item = Part>,
+        pace: Pace,
+        counter: metrics::Counter,
+    ) -> Self {
+        let parts: VecDeque<Part> = parts.into_iter().collect();
+        Self {
+            source: source.map(|(file, fingerprint)| (Arc::new(file), fingerprint)),
+            len: parts.iter().map(Part::len).sum(),
+            parts,
+            buffer: BytesMut::new(),
+            reading: None,
+            pace,
+            started: None,
+            sent: 0,
+            counter,
+        }
+    }
+
+    /// Whether the client has taken what came before fast enough to get more.
+    fn check_pace(&mut self) -> Result<(), BodyError> {
+        let started = *self.started.get_or_insert_with(Instant::now);
+        let late = started.elapsed().saturating_sub(self.pace.grace);
+        let owed = late.as_secs().saturating_mul(self.pace.min_rate);
+        if self.sent < owed {
+            Err(BodyError::TooSlow)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if let Some(reading) = &mut self.reading {
+            let Poll::Ready(read) = Pin::new(reading).poll(cx) else {
+                return Poll::Pending;
+            };
+            self.reading = None;
+            let read = read.unwrap_or_else(|e| Err(io::Error::other(e)));
+            return Poll::Ready(Some(
+                read.map_err(BodyError::from)
+                    .and_then(|buffer| self.checked(buffer)),
+            ));
+        }
+        match self.parts.front_mut() {
+            None => Poll::Ready(None),
+            Some(Part::Bytes(bytes)) => {
+                let bytes = std::mem::take(bytes);
+                self.parts.pop_front();
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            Some(Part::Zeros(left)) => {
+                let now = (*left).min(CHUNK_LEN as u64);
+                *left -= now;
+                if *left == 0 {
+                    self.parts.pop_front();
+                }
+                Poll::Ready(Some(Ok(Bytes::from_static(&ZEROS[..now as usize]))))
+            }
+            Some(&mut Part::File(from, to)) => self.next_from_file(cx, from, to),
+        }
+    }
+
+    fn next_from_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: u64,
+        to: u64,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let len = (to - from).min(CHUNK_LEN as u64) as usize;
+        if len == 0 {
+            self.parts.pop_front();
+            return self.next_chunk(cx);
+        }
+        let Some((file, _)) = &self.source else {
+            return Poll::Ready(Some(Err(BodyError::Changed)));
+        };
+        let file = Arc::clone(file);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(len, 0);
+        let in_memory = rustix::io::preadv2(
+            &file,
+            &mut [IoSliceMut::new(&mut buffer)],
+            from,
+            ReadWriteFlags::NOWAIT,
+        );
+        match in_memory {
+            Ok(n) if n > 0 => {
+                buffer.truncate(n);
+                Poll::Ready(Some(self.checked(buffer)))
+            }
+            Ok(_) => Poll::Ready(Some(Err(BodyError::Changed))),
+            Err(Errno::AGAIN | Errno::INTR | Errno::OPNOTSUPP | Errno::NOSYS) => {
+                self.reading = Some(tokio::task::spawn_blocking(move || {
+                    std::os::unix::fs::FileExt::read_exact_at(&*file, &mut buffer, from)?;
+                    Ok(buffer)
+                }));
+                self.next_chunk(cx)
+            }
+            Err(errno) => Poll::Ready(Some(Err(BodyError::Io(errno.into())))),
+        }
+    }
+
+    /// What was read, if the file is still the same.
+    fn checked(&mut self, mut read: BytesMut) -> Result<Bytes, BodyError> {
+        let (file, fingerprint) = self.source.as_ref().ok_or(BodyError::Changed)?;
+        if !Fingerprint::of(&file.metadata()?).same_content(fingerprint) {
+            return Err(BodyError::Changed);
+        }
+        if let Some(Part::File(from, to)) = self.parts.front_mut() {
+            *from += read.len() as u64;
+            if from >= to {
+                self.parts.pop_front();
+            }
+        }
+        // The rest of the buffer comes back into use once the connection has copied these bytes.
+        let bytes = read.split().freeze();
+        self.buffer = read;
+        Ok(bytes)
+    }
+}
+
+impl MessageBody for PartsBody {
+    type Error = BodyError;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.len)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if let Err(error) = self.check_pace() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let chunk = self.next_chunk(cx);
+        if let Poll::Ready(Some(Ok(bytes))) = &chunk {
+            self.sent += bytes.len() as u64;
+            self.counter.increment(bytes.len() as u64);
+        }
+        chunk
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const PACE: Pace = Pace {
+        min_rate: 1,
+        grace: Duration::from_secs(60),
+    };
+
+    fn body(file: &File, parts: Vec<Part>) -> PartsBody {
+        let source = file.try_clone().expect("cloned");
+        let fingerprint = Fingerprint::of(&source.metadata().expect("metadata"));
+        PartsBody::new(Some((source, fingerprint)), parts, PACE, metrics::Counter::noop())
+    }
+
+    async fn next(body: &mut PartsBody) -> Option<Result<Bytes, BodyError>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *body).poll_next(cx)).await
+    }
+
+    #[actix_web::test]
+    async fn parts_come_in_order_and_whole() {
+        let content: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&content).expect("written");
+        let parts = vec![
+            Part::Bytes("head".into()),
+            Part::File(10, 200_010),
+            Part::Zeros(100_000),
+            Part::File(299_999, 300_000),
+        ];
+        let body = body(&file, parts);
+        assert_eq!(body.size(), BodySize::Sized(4 + 200_000 + 100_000 + 1));
+        let all = actix_web::body::to_bytes(body).await.expect("all of it");
+        let expected = [
+            b"head",
+            &content[10..200_010],
+            &[0; 100_000][..],
+            &content[299_999..],
+        ]
+        .concat();
+        assert_eq!(all, expected);
+    }
+
+    #[actix_web::test]
+    async fn a_file_that_changes_under_the_answer_ends_it() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&[1; 200_000]).expect("written");
+        std::thread::sleep(Duration::from_millis(30));
+        let mut body = body(&file, vec![Part::File(0, 200_000)]);
+        assert!(matches!(next(&mut body).await, Some(Ok(_))));
+        std::os::unix::fs::FileExt::write_at(&file, b"x", 150_000).expect("written");
+        assert!(matches!(next(&mut body).await, Some(Err(BodyError::Changed))));
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&[1; 200_000]).expect("written");
+        let mut body = body(&file, vec![Part::File(0, 200_000)]);
+        body.pace = Pace {
+            min_rate: 1 << 30,
+            grace: Duration::ZERO,
+        };
+        assert!(matches!(next(&mut body).await, Some(Ok(_))));
+        std::thread::sleep(Duration::from_millis(1100));
+        assert!(matches!(next(&mut body).await, Some(Err(BodyError::TooSlow))));
+    }
+}

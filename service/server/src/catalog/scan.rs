@@ -1,0 +1,306 @@
+//! Walking the root: finding repositories, reading what changed, and looking at every listed file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::loose::{self, LooseFile};
+use super::primary;
+use super::repomd::{self, MetadataError, PrimaryFile, REPOMD_LEN_MAX};
+use super::{Catalog, ListedPackage, Repository, listing};
+use crate::fingerprint::Fingerprint;
+use crate::root::Root;
+use crate::state::{Record, State, Table};
+
+/// While createrepo_c puts new metadata in place there is a moment without any. A repository is given up only when its
+/// metadata stays away for this long.
+const METADATA_GRACE: Duration = Duration::from_secs(10);
+
+/// How deep directories are walked. Distributions' trees have ten levels.
+const DEPTH_MAX: usize = 32;
+
+/// Sees the root change from scan to scan.
+pub(crate) struct Scanner {
+    root: Arc<Root>,
+    state: Arc<State>,
+    threads: usize,
+    known: HashMap<PathBuf, Arc<Repository>>,
+    /// Since when a known repository has had no readable metadata.
+    failing_since: HashMap<PathBuf, Instant>,
+    generation: u64,
+}
+
+/// What one scan found.
+pub(crate) struct Scan {
+    /// The new catalog; none when nothing has changed.
+    pub(crate) catalog: Option<Catalog>,
+    /// Whether something was in motion, so that another look soon is worth it.
+    pub(crate) unsettled: bool,
+}
+
+/// What one walk over the directories saw.
+#[derive(Default)]
+struct Walk {
+    /// Directories that have, or lately had, metadata.
+    repositories: Vec<PathBuf>,
+    /// Packages outside of repositories, by directory.
+    loose: Vec<LooseFile>,
+}
+
+impl Scanner {
+    pub(crate) fn new(root: Arc<Root>, state: Arc<State>, threads: usize) -> Self {
+        Self {
+            root,
+            state,
+            threads,
+            known: HashMap::new(),
+            failing_since: HashMap::new(),
+            generation: 0,
+        }
+    }
+
+    /// Looks at everything. `on_directory` is told of each directory before its entries are read, so that a watch set
+    /// there misses nothing.
+    pub(crate) fn scan(&mut self, mut on_directory: impl FnMut(&Path)) -> Scan {
+        let mut walk = Walk::default();
+        self.walk(Path::new(""), 0, &mut walk, &mut on_directory);
+        let mut unsettled = false;
+        let mut repositories = Vec::new();
+        for directory in walk.repositories {
+            let (repository, settled) = self.repository(directory);
+            unsettled |= !settled;
+            repositories.extend(repository);
+        }
+        let loose = loose::list(&self.root, &self.state, &walk.loose, self.threads);
+        unsettled |= loose.unsettled;
+        repositories.extend(self.loose_repository(loose.listed));
+
+        let same = repositories.len() == self.known.len()
+            && repositories.iter().all(|new| {
+                self.known
+                    .get(&key_of(new))
+                    .is_some_and(|known| Arc::ptr_eq(known, new))
+            });
+        self.known = repositories.iter().map(|r| (key_of(r), Arc::clone(r))).collect();
+        self.failing_since
+            .retain(|directory, _| self.known.contains_key(directory));
+        // The first scan yields a catalog even of an empty root: it is what the service waits for.
+        let catalog = (!same || self.generation == 0).then(|| {
+            self.generation += 1;
+            Catalog::new(repositories, self.generation)
+        });
+        Scan { catalog, unsettled }
+    }
+
+    fn walk(&self, directory: &Path, depth: usize, walk: &mut Walk, on_directory: &mut impl FnMut(&Path)) {
+        let absolute = self.root.path().join(directory);
+        on_directory(&absolute);
+        let entries = match std::fs::read_dir(&absolute) {
+            Ok(entries) => entries,
+            // It was there a moment ago; the next scan will know.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return tracing::warn!("{}: {error}", absolute.display()),
+        };
+        let (mut below, mut packages) = (Vec::new(), Vec::new());
+        // A repository's own packages are those that it lists, wherever below it they lie.
+        let mut is_repository = self.is_known_repository(directory);
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let is_hidden = name.as_encoded_bytes().starts_with(b".");
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() && !is_hidden => {
+                    is_repository |= name == "repodata";
+                    below.push(directory.join(name));
+                }
+                Ok(kind) if !kind.is_dir() && loose::is_package(&name) => packages.push(directory.join(name)),
+                _ => {}
+            }
+        }
+        if is_repository {
+            walk.repositories.push(directory.to_owned());
+        } else {
+            let look = |path: PathBuf| {
+                let fingerprint = self.root.fingerprint(&path).ok()?;
+                Some(LooseFile { path, fingerprint })
+            };
+            walk.loose.extend(packages.into_iter().filter_map(look));
+        }
+        if depth >= DEPTH_MAX {
+            return tracing::warn!("{}: nested too deeply, not looked into", absolute.display());
+        }
+        let loose_before = walk.loose.len();
+        below.sort();
+        for directory in below {
+            self.walk(&directory, depth + 1, walk, on_directory);
+        }
+        if is_repository {
+            // Below a repository, whatever it does not list is nobody's.
+            walk.loose.truncate(loose_before);
+        }
+    }
+
+    fn is_known_repository(&self, directory: &Path) -> bool {
+        self.known
+            .get(directory)
+            .is_some_and(|repository| repository.metadata.is_some())
+    }
+
+    /// The repository in `directory` as it is now, and whether it is at rest.
+    fn repository(&mut self, directory: PathBuf) -> (Option<Arc<Repository>>, bool) {
+        let known = self
+            .known
+            .get(&directory)
+            .filter(|r| r.metadata.is_some())
+            .cloned();
+        match self.read(&directory, known.as_deref()) {
+            Ok((metadata, listed)) => {
+                self.failing_since.remove(&directory);
+                let files = self.look_at_files(&directory, &listed);
+                let new = Repository {
+                    directory,
+                    metadata: Some(metadata),
+                    listed,
+                    files,
+                };
+                // An unchanged repository stays the same value, so that the catalog need not change either.
+                match known {
+                    Some(known) if *known == new => (Some(known), true),
+                    _ => (Some(Arc::new(new)), true),
+                }
+            }
+            Err(error) => (self.after_failure(&directory, known, &error), false),
+        }
+    }
+
+    /// A repository whose metadata cannot be read stays as it was: for a while when the metadata is gone, for good
+    /// when it is damaged.
+    fn after_failure(
+        &mut self,
+        directory: &Path,
+        known: Option<Arc<Repository>>,
+        error: &MetadataError,
+    ) -> Option<Arc<Repository>> {
+        let since = *self
+            .failing_since
+            .entry(directory.to_owned())
+            .or_insert_with(Instant::now);
+        let gone =
+            matches!(error, MetadataError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        let shown = if directory.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            directory
+        };
+        if gone && since.elapsed() < METADATA_GRACE {
+            tracing::debug!("{}: the metadata is away: {error}", shown.display());
+            return known;
+        }
+        metrics::counter!("pkgtorrent_repository_errors_total").increment(1);
+        if gone {
+            tracing::warn!("{}: the repository is given up: {error}", shown.display());
+            return None;
+        }
+        tracing::error!("{}: the metadata cannot be used: {error}", shown.display());
+        known
+    }
+
+    /// The listing of the repository in `directory`: that of `known` while `repomd.xml` is the same.
+    fn read(
+        &self,
+        directory: &Path,
+        known: Option<&Repository>,
+    ) -> Result<(Fingerprint, Arc<[ListedPackage]>), MetadataError> {
+        let repomd = directory.join("repodata/repomd.xml");
+        let (file, fingerprint) = self.open(&repomd)?;
+        if let Some(known) = known.filter(|known| known.metadata == Some(fingerprint)) {
+            return Ok((fingerprint, Arc::clone(&known.listed)));
+        }
+        let mut text = Vec::new();
+        (&file)
+            .take(REPOMD_LEN_MAX)
+            .read_to_end(&mut text)
+            .map_err(|source| MetadataError::Io {
+                path: repomd.display().to_string(),
+                source,
+            })?;
+        let primary = repomd::parse(&text)?;
+        let key = listing::digest_key(&primary.digest);
+        let stored = self.state.get(Table::Listings, &key);
+        if let Some(listed) = stored.as_deref().and_then(listing::decode) {
+            return Ok((fingerprint, listed));
+        }
+        let listed = self.parse(directory, &primary)?;
+        let value = Some(listing::encode(&listed));
+        self.state.save_later(vec![Record {
+            table: Table::Listings,
+            key,
+            value,
+        }]);
+        Ok((fingerprint, listed))
+    }
+
+    fn parse(&self, directory: &Path, file: &PrimaryFile) -> Result<Arc<[ListedPackage]>, MetadataError> {
+        let started = Instant::now();
+        let (opened, _) = self.open(&directory.join(&file.path))?;
+        let primary = primary::read(opened, &file.path, &file.digest)?;
+        for problem in &primary.problems {
+            tracing::warn!("{}: {problem}", directory.join(&file.path).display());
+        }
+        tracing::info!(
+            "{}: {} packages read in {:.1} s, {} lie elsewhere",
+            directory.join(&file.path).display(),
+            primary.listed.len(),
+            started.elapsed().as_secs_f64(),
+            primary.elsewhere
+        );
+        Ok(listing::sorted(primary.listed))
+    }
+
+    fn open(&self, path: &Path) -> Result<(File, Fingerprint), MetadataError> {
+        self.root.open_file(path).map_err(|source| MetadataError::Io {
+            path: path.display().to_string(),
+            source,
+        })
+    }
+
+    fn look_at_files(&self, directory: &Path, listed: &[ListedPackage]) -> Vec<Option<Fingerprint>> {
+        let look = |package: &ListedPackage| {
+            let fingerprint = self.root.fingerprint(&directory.join(&*package.path)).ok()?;
+            (fingerprint.size() == package.size).then_some(fingerprint)
+        };
+        listed.iter().map(look).collect()
+    }
+
+    /// All packages without metadata, as one repository in the root.
+    fn loose_repository(&self, mut found: Vec<(ListedPackage, Fingerprint)>) -> Option<Arc<Repository>> {
+        if found.is_empty() {
+            return None;
+        }
+        found.sort_unstable_by(|(a, _), (b, _)| (a.digest, &a.path).cmp(&(b.digest, &b.path)));
+        let (listed, files): (Vec<_>, Vec<_>) = found.into_iter().map(|(l, f)| (l, Some(f))).unzip();
+        let new = Repository {
+            directory: PathBuf::new(),
+            metadata: None,
+            listed: listed.into(),
+            files,
+        };
+        match self.known.get(Path::new(LOOSE_KEY)) {
+            Some(known) if **known == new => Some(Arc::clone(known)),
+            _ => Some(Arc::new(new)),
+        }
+    }
+}
+
+/// The packages without metadata are kept beside the repositories under a name that no directory has.
+const LOOSE_KEY: &str = "*.rpm/";
+
+fn key_of(repository: &Repository) -> PathBuf {
+    if repository.metadata.is_some() {
+        repository.directory.clone()
+    } else {
+        PathBuf::from(LOOSE_KEY)
+    }
+}

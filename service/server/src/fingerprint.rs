@@ -1,0 +1,101 @@
+//! What a file looks like from outside: enough to notice that its bytes may have changed since they were read.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The length of a fingerprint's stored form.
+pub(crate) const FINGERPRINT_LEN: usize = 32;
+
+/// A file's inode, size and times. The device is left out: its number changes with a reboot, the file does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Fingerprint {
+    inode: u64,
+    size: u64,
+    modified_ns: i64,
+    changed_ns: i64,
+}
+
+/// Two changes within one tick of the kernel's clock leave the same times. A file that was changed less than this ago
+/// may yet change unseen; ticks are 1 to 10 ms.
+pub(crate) const SETTLED_AFTER: Duration = Duration::from_millis(50);
+
+impl Fingerprint {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
+        Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// When the content was changed last.
+    pub(crate) fn modified(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.modified_ns).unwrap_or(0))
+    }
+
+    /// How long to wait until a further change would show.
+    pub(crate) fn unsettled_for(&self, now: SystemTime) -> Option<Duration> {
+        let changed = UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.changed_ns).unwrap_or(0));
+        let age = now.duration_since(changed).unwrap_or_default();
+        SETTLED_AFTER.checked_sub(age).filter(|left| !left.is_zero())
+    }
+
+    /// Whether the content is the same, though links or modes may have changed.
+    pub(crate) fn same_content(&self, other: &Self) -> bool {
+        (self.inode, self.size, self.modified_ns) == (other.inode, other.size, other.modified_ns)
+    }
+
+    /// A strong validator for files that are known by no digest.
+    pub(crate) fn etag(&self) -> String {
+        format!("\"{:x}-{:x}-{:x}\"", self.modified_ns, self.size, self.inode)
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; FINGERPRINT_LEN] {
+        let mut bytes = [0; FINGERPRINT_LEN];
+        bytes[..8].copy_from_slice(&self.inode.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.size.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.modified_ns.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.changed_ns.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; FINGERPRINT_LEN]) -> Self {
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at..at + 8]);
+            word
+        };
+        Self {
+            inode: u64::from_le_bytes(word(0)),
+            size: u64::from_le_bytes(word(8)),
+            modified_ns: i64::from_le_bytes(word(16)),
+            changed_ns: i64::from_le_bytes(word(24)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_survives_its_bytes_and_sees_a_rewrite() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let look = || Fingerprint::of(&file.path().metadata().expect("metadata"));
+        std::fs::write(file.path(), "one").expect("written");
+        let before = look();
+        assert_eq!(Fingerprint::from_bytes(&before.to_bytes()), before);
+        assert_eq!(before.unsettled_for(SystemTime::now() + SETTLED_AFTER), None);
+        std::thread::sleep(SETTLED_AFTER);
+        std::fs::write(file.path(), "two").expect("written");
+        assert!(!look().same_content(&before));
+        assert!(look().unsettled_for(SystemTime::now()).is_some());
+    }
+}

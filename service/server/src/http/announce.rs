@@ -1,0 +1,167 @@
+//! Announces and scrapes: the tracker as clients of any make see it, and as our agents do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use pkgtorrent_protocol::announce::{
+    self, BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event, GetAnnounce, GetAnswer, ScrapedSwarm,
+    SwarmAnswer,
+};
+use pkgtorrent_tracker::{Announce, Introduction};
+
+use super::error::HttpError;
+use super::{Service, read_body};
+
+/// The longest batch that is read: every swarm takes about 150 bytes.
+const BATCH_LEN_MAX: usize = BATCH_SWARMS_MAX * 256 + 1024;
+
+/// The version of the batch's form.
+const VERSION: u32 = 1;
+
+pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    let asked = match GetAnnounce::parse(request.query_string()) {
+        Ok(asked) => asked,
+        // Clients show their users a bencoded reason, and retry on anything else.
+        Err(error) => return Ok(bencoded(announce::failure(&error.to_string()))),
+    };
+    let announce = Announce {
+        info_hash: asked.info_hash,
+        peer_id: asked.peer_id,
+        address: SocketAddr::new(service.client(&request)?, asked.port),
+        complete: asked.left == 0,
+        event: asked.event.map(tracker_event),
+        wanted: asked.wanted.map_or(usize::MAX, |wanted| wanted as usize),
+    };
+    let answered = service
+        .registry
+        .run(move |r| r.tracker.announce(&announce, r.now()))
+        .await?;
+    metrics::counter!("pkgtorrent_announces_total").increment(1);
+    Ok(bencoded(match answered {
+        Ok(introduction) => get_answer(introduction).encode(),
+        Err(refusal) => {
+            metrics::counter!("pkgtorrent_announces_refused_total").increment(1);
+            announce::failure(&refusal.to_string())
+        }
+    }))
+}
+
+pub(super) async fn scrape(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    let swarms = match announce::parse_scrape(request.query_string()) {
+        Ok(swarms) => swarms,
+        Err(error) => return Ok(bencoded(announce::failure(&error.to_string()))),
+    };
+    let scraped = service.registry.run(move |registry| {
+        let scraped = swarms.into_iter().filter_map(|info_hash| {
+            let count = registry.tracker.count(&info_hash)?;
+            Some(ScrapedSwarm {
+                info_hash,
+                complete: count.complete,
+                downloaded: u32::try_from(count.downloaded).unwrap_or(u32::MAX),
+                incomplete: count.incomplete,
+            })
+        });
+        scraped.collect()
+    });
+    Ok(bencoded(announce::encode_scrape(scraped.await?)))
+}
+
+pub(super) async fn post(
+    service: Data<Service>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, HttpError> {
+    let body = read_body(&service, payload, BATCH_LEN_MAX).await?;
+    let batch: BatchAnnounce =
+        serde_json::from_slice(&body).map_err(|error| HttpError::BadRequest(error.to_string()))?;
+    if batch.version != VERSION {
+        let problem = format!("version {} is not spoken here, only {VERSION}", batch.version);
+        return Err(HttpError::BadRequest(problem));
+    }
+    if batch.swarms.len() > BATCH_SWARMS_MAX {
+        let problem = format!(
+            "{} swarms at once, at most {BATCH_SWARMS_MAX}",
+            batch.swarms.len()
+        );
+        return Err(HttpError::BadRequest(problem));
+    }
+    let address = SocketAddr::new(service.client(&request)?, batch.port);
+    let answered = service.registry.run(move |registry| {
+        let answers = batch.swarms.into_iter().map(|swarm| {
+            let announce = Announce {
+                info_hash: swarm.info_hash,
+                peer_id: batch.peer_id,
+                address,
+                complete: swarm.left == 0,
+                event: swarm.event.map(tracker_event),
+                wanted: swarm.wanted.map_or(usize::MAX, |wanted| wanted as usize),
+            };
+            (
+                swarm.info_hash,
+                registry.tracker.announce(&announce, registry.now()),
+            )
+        });
+        answers.collect::<Vec<_>>()
+    });
+    let mut interval = service.settings.tracker.interval;
+    let mut swarms = Vec::new();
+    for (info_hash, answer) in answered.await? {
+        swarms.push(match answer {
+            Ok(introduction) => {
+                // The agent has one clock for all its swarms: the longest wait that any of them was given.
+                interval = interval.max(introduction.interval);
+                SwarmAnswer::Known {
+                    info_hash,
+                    complete: introduction.complete,
+                    incomplete: introduction.incomplete,
+                    peers: introduction.peers,
+                }
+            }
+            Err(refusal) => SwarmAnswer::Refused {
+                info_hash,
+                refused: refusal.to_string(),
+            },
+        });
+    }
+    metrics::counter!("pkgtorrent_announces_total").increment(swarms.len() as u64);
+    let answer = BatchAnswer {
+        version: VERSION,
+        interval: whole_seconds(interval),
+        swarms,
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(answer))
+}
+
+fn tracker_event(event: Event) -> pkgtorrent_tracker::Event {
+    match event {
+        Event::Started => pkgtorrent_tracker::Event::Started,
+        Event::Completed => pkgtorrent_tracker::Event::Completed,
+        Event::Stopped => pkgtorrent_tracker::Event::Stopped,
+    }
+}
+
+fn get_answer(introduction: Introduction) -> GetAnswer {
+    GetAnswer {
+        interval: whole_seconds(introduction.interval),
+        min_interval: whole_seconds(introduction.min_interval),
+        complete: introduction.complete,
+        incomplete: introduction.incomplete,
+        peers: introduction.peers,
+    }
+}
+
+fn whole_seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX).max(1)
+}
+
+fn bencoded(body: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .content_type("text/plain")
+        .body(body)
+}

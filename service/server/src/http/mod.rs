@@ -1,0 +1,160 @@
+//! The contract's table of paths, one file for each kind of endpoint.
+
+mod announce;
+mod error;
+mod file;
+mod mirror;
+mod origin;
+mod page;
+mod range;
+mod sets;
+mod status;
+mod torrents;
+mod webseed;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use actix_web::http::Method;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+use futures_util::StreamExt;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::body::Pace;
+use crate::packages::Packages;
+use crate::planner::Planner;
+use crate::registry::RegistryHandle;
+use crate::settings::Settings;
+use error::HttpError;
+
+/// The prefix of everything that is not the mirror's or an announce.
+const PREFIX: &str = "/pkgtorrent";
+
+/// What every endpoint can use.
+pub(crate) struct Service {
+    pub(crate) settings: Settings,
+    pub(crate) packages: Arc<Packages>,
+    pub(crate) planner: Arc<Planner>,
+    pub(crate) registry: RegistryHandle,
+    pub(crate) metrics: PrometheusHandle,
+    /// Whether the first scan is done.
+    pub(crate) ready: AtomicBool,
+}
+
+impl Service {
+    fn client(&self, request: &HttpRequest) -> Result<IpAddr, HttpError> {
+        origin::client(request, &self.settings.trusted_proxies).ok_or(HttpError::Internal)
+    }
+
+    fn base_url(&self, request: &HttpRequest) -> Result<String, HttpError> {
+        let local = request
+            .conn_data::<Connection>()
+            .map(|connection| connection.local);
+        origin::base_url(request, &self.settings, local)
+    }
+
+    fn pace(&self) -> Pace {
+        Pace {
+            min_rate: self.settings.min_rate,
+            grace: self.settings.client_timeout,
+        }
+    }
+}
+
+/// What is kept of each connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connection {
+    /// The address that the client connected to.
+    pub(crate) local: SocketAddr,
+}
+
+/// Wires the paths to their endpoints.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    let v1 = |path: &str| web::resource(format!("{PREFIX}/v1{path}"));
+    config
+        .service(only(v1("/sets"), [web::post().to(sets::post)]))
+        .service(only(
+            v1("/sets/{digest}.torrent"),
+            get_and_head(sets::get_torrent),
+        ))
+        .service(only(v1("/sets/{digest}"), get_and_head(sets::get)))
+        .service(only(
+            v1("/torrents/{info_hash}.torrent"),
+            get_and_head(torrents::get_torrent),
+        ))
+        .service(only(
+            v1("/torrents/{info_hash}.info"),
+            get_and_head(torrents::get_info),
+        ))
+        .service(only(v1("/webseed/{tail:.*}"), get_and_head(webseed::get)))
+        .service(only(v1("/announce"), [web::post().to(announce::post)]))
+        .service(only(web::resource("/announce"), get_and_head(announce::get)))
+        .service(only(web::resource("/scrape"), get_and_head(announce::scrape)))
+        .service(only(web::resource("/healthz"), get_and_head(status::healthz)))
+        .service(only(web::resource("/metrics"), get_and_head(status::metrics)))
+        .service(only(
+            web::resource([PREFIX.to_owned(), format!("{PREFIX}/")]),
+            get_and_head(page::get),
+        ))
+        .service(only(
+            web::resource(format!("{PREFIX}/{{tail:.*}}")),
+            get_and_head(nothing),
+        ))
+        .default_service(web::to(mirror::any));
+}
+
+async fn nothing() -> Result<HttpResponse, HttpError> {
+    Err(HttpError::NotFound)
+}
+
+fn get_and_head<F, Args>(handler: F) -> [Route; 2]
+where
+    F: actix_web::Handler<Args> + Clone,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    [web::get().to(handler.clone()), web::head().to(handler)]
+}
+
+/// A resource with these routes, which tells other methods so.
+fn only<const N: usize>(resource: Resource, routes: [Route; N]) -> Resource {
+    let allowed = if N == 1 { "POST" } else { "GET, HEAD" };
+    let resource = routes.into_iter().fold(resource, Resource::route);
+    resource.default_service(web::to(move || async move { method_not_allowed(allowed) }))
+}
+
+fn method_not_allowed(allowed: &'static str) -> HttpResponse {
+    HttpResponse::MethodNotAllowed()
+        .insert_header((actix_web::http::header::ALLOW, allowed))
+        .insert_header((actix_web::http::header::CACHE_CONTROL, "no-store"))
+        .finish()
+}
+
+fn is_read(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+/// The whole body of a request, if it is not too long and comes in time.
+async fn read_body(
+    service: &Data<Service>,
+    mut payload: web::Payload,
+    len_max: usize,
+) -> Result<web::BytesMut, HttpError> {
+    let read = async {
+        let mut body = web::BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|e| HttpError::BadRequest(format!("the body is cut off: {e}")))?;
+            if body.len() + chunk.len() > len_max {
+                return Err(HttpError::TooLarge(format!(
+                    "the body is longer than {len_max} bytes"
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    };
+    let in_time = tokio::time::timeout(service.settings.client_timeout, read).await;
+    in_time.unwrap_or(Err(HttpError::TooSlow))
+}

@@ -1,0 +1,187 @@
+//! Sets: the plan, for our agents, and the whole set as one torrent, for everyone else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::http::header::{CACHE_CONTROL, HeaderName};
+use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use pkgtorrent_protocol::plan::{self, Plan, PlannedBundle, Policy, SET_REQUEST_LEN_MAX, SetRequest};
+use pkgtorrent_protocol::{InfoHash, PackageSet, PeerId, SetDigest};
+use pkgtorrent_tracker::Refusal;
+use serde::Deserialize;
+
+use super::error::HttpError;
+use super::{PREFIX, Service, read_body, torrents};
+use crate::planner::SetPlan;
+use crate::registry::{FirstPeers, PlanAsker};
+
+/// How often a plan that turned out of date while it was answered is made anew.
+const PLAN_ATTEMPTS: usize = 4;
+
+/// Who asks, as it says itself.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asker {
+    port: Option<u16>,
+    peer_id: Option<PeerId>,
+}
+
+pub(super) async fn get(
+    service: Data<Service>,
+    request: HttpRequest,
+    digest: Path<String>,
+    asker: Query<Asker>,
+) -> Result<HttpResponse, HttpError> {
+    let started = Instant::now();
+    let (digest, set) = known_set(&service, &digest)?;
+    answer(&service, &request, digest, set, &asker, started).await
+}
+
+pub(super) async fn post(
+    service: Data<Service>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, HttpError> {
+    let body = read_body(&service, payload, SET_REQUEST_LEN_MAX).await?;
+    let started = Instant::now();
+    let bad = |e: String| HttpError::BadRequest(e);
+    let asked: SetRequest = serde_json::from_slice(&body).map_err(|e| bad(e.to_string()))?;
+    if asked.version != plan::VERSION {
+        return Err(bad(format!(
+            "version {} is not spoken here, only {}",
+            asked.version,
+            plan::VERSION
+        )));
+    }
+    let set = PackageSet::new(asked.packages).map_err(|e| bad(e.to_string()))?;
+    let asker = Asker {
+        port: asked.port,
+        peer_id: asked.peer_id,
+    };
+    answer(&service, &request, set.digest(), Arc::new(set), &asker, started).await
+}
+
+pub(super) async fn get_torrent(
+    service: Data<Service>,
+    request: HttpRequest,
+    digest: Path<String>,
+) -> Result<HttpResponse, HttpError> {
+    let (digest, set) = known_set(&service, &digest)?;
+    let base_url = service.base_url(&request)?;
+    let bundle = service.planner.set_torrent(digest, set).await?;
+    torrents::torrent(&service, bundle.info_hash, &base_url).await
+}
+
+fn known_set(service: &Service, digest: &str) -> Result<(SetDigest, Arc<PackageSet>), HttpError> {
+    let digest: SetDigest = digest.parse().map_err(|_| HttpError::NotFound)?;
+    let set = service.planner.known_set(digest).ok_or(HttpError::UnknownSet)?;
+    Ok((digest, set))
+}
+
+async fn answer(
+    service: &Data<Service>,
+    request: &HttpRequest,
+    digest: SetDigest,
+    set: Arc<PackageSet>,
+    asker: &Asker,
+    started: Instant,
+) -> Result<HttpResponse, HttpError> {
+    let base_url = service.base_url(request)?;
+    let address = SocketAddr::new(service.client(request)?, asker.port.unwrap_or(0));
+    let asker = PlanAsker {
+        address,
+        peer_id: asker.peer_id,
+    };
+    let mut planned = service.planner.plan(digest, Arc::clone(&set), None).await?;
+    for _ in 0..PLAN_ATTEMPTS {
+        if let Some(peers) = first_peers(service, &planned, asker).await? {
+            let plan = plan(digest, &planned, peers, &base_url, service);
+            let body = serde_json::to_vec(&plan).map_err(|_| HttpError::Internal)?;
+            metrics::counter!("pkgtorrent_plans_total").increment(1);
+            metrics::counter!("pkgtorrent_plan_bytes_total").increment(body.len() as u64);
+            let took = started.elapsed();
+            metrics::histogram!("pkgtorrent_plan_seconds").record(took.as_secs_f64());
+            return Ok(HttpResponse::Ok()
+                .insert_header((CACHE_CONTROL, "no-store"))
+                .insert_header((
+                    HeaderName::from_static("server-timing"),
+                    format!("handler;dur={:.3}", took.as_secs_f64() * 1e3),
+                ))
+                .content_type("application/json")
+                .body(body));
+        }
+        planned = service
+            .planner
+            .plan(digest, Arc::clone(&set), Some(&planned))
+            .await?;
+    }
+    // Homes that move faster than plans are made: the host is better served by its package manager now.
+    Err(HttpError::Busy)
+}
+
+/// First peers for every bundle; none when the plan is out of date. An asker that may not join still gets its plan: it
+/// can use the web seeds.
+async fn first_peers(
+    service: &Service,
+    planned: &Arc<SetPlan>,
+    asker: PlanAsker,
+) -> Result<Option<Vec<FirstPeers>>, HttpError> {
+    let (bundles, homes_generation) = (info_hashes(planned), planned.homes_generation);
+    let introduced = service
+        .registry
+        .run(
+            move |registry| match registry.introduce(&bundles, homes_generation, &asker) {
+                Err(Refusal::TooManyAnnounces { .. } | Refusal::OutsideNetworks(_)) => {
+                    Ok(Some(vec![FirstPeers::default(); bundles.len()]))
+                }
+                other => other,
+            },
+        )
+        .await?;
+    // An unknown swarm is one that was dropped since.
+    Ok(introduced.unwrap_or(None))
+}
+
+fn info_hashes(planned: &SetPlan) -> Vec<InfoHash> {
+    planned
+        .bundles
+        .iter()
+        .map(|planned| planned.bundle.info_hash)
+        .collect()
+}
+
+fn plan(
+    set: SetDigest,
+    planned: &SetPlan,
+    peers: Vec<FirstPeers>,
+    base_url: &str,
+    service: &Service,
+) -> Plan {
+    let bundles = planned
+        .bundles
+        .iter()
+        .zip(peers)
+        .map(|(planned, first)| PlannedBundle {
+            info_hash: planned.bundle.info_hash,
+            info_len: planned.bundle.info_len,
+            piece_len: planned.bundle.piece_len.bytes(),
+            files: planned.files.clone(),
+            peers: first.peers,
+            complete: first.complete,
+            incomplete: first.incomplete,
+        });
+    let interval = service.settings.tracker.interval.as_secs();
+    Plan {
+        version: plan::VERSION,
+        set,
+        bundles: bundles.collect(),
+        unknown: planned.unknown.clone(),
+        web_seeds: vec![torrents::web_seed(base_url)],
+        torrents: format!("{base_url}{PREFIX}/v1/torrents/"),
+        announce: format!("{base_url}{PREFIX}/v1/announce"),
+        policy: Policy {
+            announce_interval: u32::try_from(interval).unwrap_or(u32::MAX),
+        },
+    }
+}

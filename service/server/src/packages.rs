@@ -1,0 +1,456 @@
+//! Packages whose bytes are known: which file holds them, what its pieces hash to, and an open file to serve from.
+//!
+//! A listing only claims what a file is. Before a package enters a bundle or is served under its digest, its file has
+//! been read once from start to end, and it still looks as it did then. Reading is done by a few threads of their own;
+//! any number of askers share one reading.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, Weak};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use pkgtorrent_protocol::{FileName, PackageDigest, PieceLen, Sha256Digest};
+use tokio::sync::oneshot;
+
+use crate::blocks::{Hashed, hash_file};
+use crate::catalog::{Catalog, Located, digest_key, take_digest};
+use crate::fingerprint::{FINGERPRINT_LEN, Fingerprint};
+use crate::flights::{Flight, Flights};
+use crate::root::Root;
+use crate::state::{Record, State, Table};
+
+/// Damaged files that are remembered, so that they are not read again for every request. Beyond it they are.
+const DAMAGED_MAX: usize = 100_000;
+
+/// How often a file that changes while it is read is read again.
+const READ_ATTEMPTS: usize = 3;
+
+/// A file that was read: whose bytes it holds, and what it looked like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) identity: Sha256Digest,
+    pub(crate) size: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// A package that can enter a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Package {
+    pub(crate) identity: Sha256Digest,
+    pub(crate) name: FileName,
+    pub(crate) size: u64,
+    pub(crate) piece_len: PieceLen,
+    /// The SHA-1 of every piece.
+    pub(crate) blocks: Arc<[u8]>,
+}
+
+/// Why a listed package cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("its bytes are not what is listed")]
+    Damaged,
+    #[error("it keeps changing while it is read")]
+    Changing,
+    #[error("its file name cannot be shared")]
+    Name,
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// What [`Packages::prepare`] knows at once, or will know when a reading has landed.
+pub(crate) enum Preparation {
+    Ready(Package),
+    Reading(oneshot::Receiver<Result<Package, Unusable>>),
+    Unknown,
+}
+
+type ReadingKey = (PathBuf, PieceLen);
+type ReadingResult = Result<Package, Unusable>;
+
+/// All packages below the root.
+pub(crate) struct Packages {
+    root: Arc<Root>,
+    state: Arc<State>,
+    catalog: ArcSwap<Catalog>,
+    aliases: RwLock<Aliases>,
+    damaged: Mutex<HashMap<PathBuf, Fingerprint>>,
+    readings: Arc<Flights<ReadingKey, ReadingResult>>,
+    queue: Arc<Queue>,
+}
+
+/// Digests that are no identities, and the identities behind them: small, since most repositories list SHA-256.
+#[derive(Default)]
+struct Aliases {
+    identity_of: HashMap<PackageDigest, Sha256Digest>,
+    aliases_of: HashMap<Sha256Digest, Vec<PackageDigest>>,
+}
+
+impl Aliases {
+    fn add(&mut self, alias: PackageDigest, identity: Sha256Digest) {
+        if self.identity_of.insert(alias, identity).is_none() {
+            self.aliases_of.entry(identity).or_default().push(alias);
+        }
+    }
+}
+
+impl Packages {
+    /// Starts `threads` readers. They end when the packages are dropped.
+    pub(crate) fn start(root: Arc<Root>, state: Arc<State>, threads: usize) -> std::io::Result<Arc<Self>> {
+        let mut aliases = Aliases::default();
+        state.for_each(Table::Aliases, |key, value| {
+            let (mut key, identity) = (key, <[u8; 32]>::try_from(value));
+            if let (Some(alias), Ok(identity)) = (take_digest(&mut key), identity) {
+                aliases.add(alias, Sha256Digest(identity));
+            }
+        });
+        let packages = Arc::new(Self {
+            root,
+            state,
+            catalog: ArcSwap::default(),
+            aliases: RwLock::new(aliases),
+            damaged: Mutex::default(),
+            readings: Flights::new(),
+            queue: Arc::default(),
+        });
+        for n in 0..threads {
+            let (queue, packages) = (Arc::clone(&packages.queue), Arc::downgrade(&packages));
+            std::thread::Builder::new()
+                .name(format!("reader-{n}"))
+                .spawn(move || run_reader(&queue, &packages))?;
+        }
+        Ok(packages)
+    }
+
+    /// The present catalog.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// Puts a new catalog in the place of the present one.
+    pub(crate) fn publish(&self, catalog: Arc<Catalog>) {
+        self.catalog.store(catalog);
+    }
+
+    /// Readings that are under way or wait.
+    pub(crate) fn readings(&self) -> usize {
+        self.readings.len()
+    }
+
+    /// Finds a package's bytes: from what is stored when its file was read before, else by having it read.
+    /// Without a piece length it gets that of its own class.
+    pub(crate) fn prepare(
+        &self,
+        catalog: &Catalog,
+        digest: &PackageDigest,
+        piece_len: Option<PieceLen>,
+    ) -> Preparation {
+        let mut to_read = None;
+        for located in catalog.locate(digest) {
+            let piece_len = piece_len.unwrap_or(PieceLen::for_package(located.size));
+            if let Some(package) = self.stored(&located, piece_len) {
+                return Preparation::Ready(package);
+            }
+            if !self.is_damaged(&located) {
+                to_read.get_or_insert((located, piece_len));
+            }
+        }
+        match to_read {
+            Some((located, piece_len)) => Preparation::Reading(self.read(located, piece_len)),
+            None => Preparation::Unknown,
+        }
+    }
+
+    /// Opens the file of a package for serving, having it read first when it was not, or looks different.
+    pub(crate) async fn open(&self, identity: Sha256Digest) -> Option<(File, Fingerprint, PathBuf)> {
+        let catalog = self.catalog();
+        let mut digests = vec![PackageDigest::from(identity)];
+        {
+            let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+            digests.extend(aliases.aliases_of.get(&identity).into_iter().flatten());
+        }
+        for located in digests.iter().flat_map(|digest| catalog.locate(digest)) {
+            let Ok((file, fingerprint)) = self.root.open_file(&located.path) else {
+                continue;
+            };
+            if stored_identity(&self.state, &located.path, &fingerprint) == Some(identity) {
+                return Some((file, fingerprint, located.path));
+            }
+            let path = located.path.clone();
+            let piece_len = PieceLen::for_package(located.size);
+            let read = self
+                .read(
+                    Located {
+                        fingerprint,
+                        ..located
+                    },
+                    piece_len,
+                )
+                .await;
+            // Only the very file that was opened, as it was when it was read, is what was asked for.
+            let is_same = || stored_identity(&self.state, &path, &fingerprint) == Some(identity);
+            if matches!(read, Ok(Ok(_))) && is_same() {
+                return Some((file, fingerprint, path));
+            }
+        }
+        None
+    }
+
+    /// The root that packages lie below.
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The stored block list of a package.
+    pub(crate) fn stored_blocks(&self, identity: &Sha256Digest, piece_len: PieceLen) -> Option<Vec<u8>> {
+        self.state.get(Table::Blocks, &blocks_key(identity, piece_len))
+    }
+
+    fn stored(&self, located: &Located, piece_len: PieceLen) -> Option<Package> {
+        let identity = stored_identity(&self.state, &located.path, &located.fingerprint)?;
+        if !self.is_identity_of(&located.listed, identity) {
+            return None;
+        }
+        let blocks = self.stored_blocks(&identity, piece_len)?;
+        let name = file_name(&located.path)?;
+        Some(Package {
+            identity,
+            name,
+            size: located.size,
+            piece_len,
+            blocks: blocks.into(),
+        })
+    }
+
+    fn is_identity_of(&self, listed: &PackageDigest, identity: Sha256Digest) -> bool {
+        match listed.identity() {
+            Some(listed) => listed == identity,
+            None => {
+                let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+                aliases.identity_of.get(listed) == Some(&identity)
+            }
+        }
+    }
+
+    fn is_damaged(&self, located: &Located) -> bool {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.get(&located.path) == Some(&located.fingerprint)
+    }
+
+    /// Has a file read, or joins those who wait for the same.
+    fn read(&self, located: Located, piece_len: PieceLen) -> oneshot::Receiver<ReadingResult> {
+        let (result, flight) = self.readings.join((located.path.clone(), piece_len));
+        if let Some(flight) = flight {
+            self.queue.push(Job {
+                located,
+                piece_len,
+                flight,
+            });
+        }
+        result
+    }
+
+    /// Reads a file, and lands its flight once what was found is stored.
+    fn run(&self, job: Job) {
+        let Job {
+            located,
+            piece_len,
+            flight,
+        } = job;
+        match self.read_verified(&located, piece_len) {
+            Ok((package, verified, listed)) => {
+                if listed.identity().is_none() {
+                    let mut aliases = self.aliases.write().unwrap_or_else(PoisonError::into_inner);
+                    aliases.add(listed, verified.identity);
+                }
+                let records = records(&verified, &listed, piece_len, &package.blocks);
+                self.state.save_then(records, move || flight.land(Ok(package)));
+            }
+            Err(unusable) => {
+                tracing::error!("{}: not shared: {unusable}", located.path.display());
+                metrics::counter!("pkgtorrent_packages_unusable_total").increment(1);
+                flight.land(Err(unusable));
+            }
+        }
+    }
+
+    fn read_verified(
+        &self,
+        located: &Located,
+        piece_len: PieceLen,
+    ) -> Result<(Package, Verified, PackageDigest), Unusable> {
+        let name = file_name(&located.path).ok_or(Unusable::Name)?;
+        let (hashed, fingerprint) = self.read_at_rest(located, piece_len)?;
+        metrics::counter!("pkgtorrent_packages_hashed_total").increment(1);
+        metrics::counter!("pkgtorrent_bytes_hashed_total").increment(hashed.size);
+        if hashed.listed != located.listed || hashed.size != located.size {
+            metrics::counter!("pkgtorrent_packages_corrupt_total").increment(1);
+            let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            if damaged.len() >= DAMAGED_MAX {
+                damaged.clear();
+            }
+            damaged.insert(located.path.clone(), fingerprint);
+            return Err(Unusable::Damaged);
+        }
+        let Hashed {
+            identity,
+            listed,
+            blocks,
+            size,
+        } = hashed;
+        let verified = Verified {
+            identity,
+            size,
+            path: located.path.clone(),
+            fingerprint,
+        };
+        Ok((
+            Package {
+                identity,
+                name,
+                size,
+                piece_len,
+                blocks: blocks.into(),
+            },
+            verified,
+            listed,
+        ))
+    }
+
+    /// Reads a file that looks the same before and after.
+    fn read_at_rest(
+        &self,
+        located: &Located,
+        piece_len: PieceLen,
+    ) -> Result<(Hashed, Fingerprint), Unusable> {
+        let unreadable = |e: std::io::Error| Unusable::Unreadable(e.to_string());
+        for _ in 0..READ_ATTEMPTS {
+            let (file, mut before) = self.root.open_file(&located.path).map_err(unreadable)?;
+            if let Some(unsettled) = before.unsettled_for(SystemTime::now()) {
+                std::thread::sleep(unsettled);
+                before = Fingerprint::of(&file.metadata().map_err(unreadable)?);
+            }
+            let hashed = hash_file(&file, located.listed.algorithm(), piece_len).map_err(unreadable)?;
+            let after = Fingerprint::of(&file.metadata().map_err(unreadable)?);
+            if before == after && hashed.size == after.size() {
+                return Ok((hashed, after));
+            }
+        }
+        Err(Unusable::Changing)
+    }
+}
+
+impl Drop for Packages {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+struct Job {
+    located: Located,
+    piece_len: PieceLen,
+    flight: Flight<ReadingKey, ReadingResult>,
+}
+
+/// Files to be read. It never holds more than one entry for a file and a piece length.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<(VecDeque<Job>, bool)>,
+    changed: Condvar,
+}
+
+impl Queue {
+    fn push(&self, job: Job) {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .push_back(job);
+        self.changed.notify_one();
+    }
+
+    /// Lets the readers end; those who still wait are told that nothing will come.
+    fn close(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.1 = true;
+        let abandoned = std::mem::take(&mut waiting.0);
+        drop(waiting);
+        drop(abandoned);
+        self.changed.notify_all();
+    }
+
+    /// The next job; none at the end.
+    fn pop(&self) -> Option<Job> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if waiting.1 {
+                return None;
+            }
+            if let Some(job) = waiting.0.pop_front() {
+                return Some(job);
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn run_reader(queue: &Queue, packages: &Weak<Packages>) {
+    while let Some(job) = queue.pop() {
+        let Some(packages) = packages.upgrade() else {
+            return;
+        };
+        packages.run(job);
+    }
+}
+
+fn file_name(path: &Path) -> Option<FileName> {
+    FileName::new(path.file_name()?.to_str()?).ok()
+}
+
+fn blocks_key(identity: &Sha256Digest, piece_len: PieceLen) -> Vec<u8> {
+    let mut key = identity.0.to_vec();
+    key.extend_from_slice(&piece_len.bytes().to_be_bytes());
+    key
+}
+
+/// Whose bytes a file holds, when it was read before and looks as it did then.
+pub(crate) fn stored_identity(state: &State, path: &Path, now: &Fingerprint) -> Option<Sha256Digest> {
+    let value = state.get(Table::Files, path.as_os_str().as_bytes())?;
+    let (fingerprint, identity) = value.split_first_chunk::<FINGERPRINT_LEN>()?;
+    let identity = Sha256Digest(identity.try_into().ok()?);
+    (Fingerprint::from_bytes(fingerprint) == *now).then_some(identity)
+}
+
+/// What is stored of a file that was read.
+pub(crate) fn records(
+    verified: &Verified,
+    listed: &PackageDigest,
+    piece_len: PieceLen,
+    blocks: &[u8],
+) -> Vec<Record> {
+    let mut file = verified.fingerprint.to_bytes().to_vec();
+    file.extend_from_slice(&verified.identity.0);
+    let mut records = vec![
+        Record {
+            table: Table::Blocks,
+            key: blocks_key(&verified.identity, piece_len),
+            value: Some(blocks.to_vec()),
+        },
+        Record {
+            table: Table::Files,
+            key: verified.path.as_os_str().as_bytes().to_vec(),
+            value: Some(file),
+        },
+    ];
+    if listed.identity().is_none() {
+        records.push(Record {
+            table: Table::Aliases,
+            key: digest_key(listed),
+            value: Some(verified.identity.0.to_vec()),
+        });
+    }
+    records
+}

@@ -1,0 +1,387 @@
+//! From a set of digests to a plan: which bundles hold its packages, and which files to take from each.
+//!
+//! A set that was planned before costs a lookup, as long as neither catalog nor homes have changed. Any number of equal
+//! questions at once cost one planning; so do equal questions for a set's torrent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
+use pkgtorrent_protocol::set::SET_PACKAGES_MAX;
+use pkgtorrent_protocol::{InfoHash, PackageDigest, PackageSet, PieceLen, SetDigest, Sha256Digest};
+
+use crate::bundle::Bundle;
+use crate::cache::Cache;
+use crate::catalog::{Catalog, digest_key, take_digest};
+use crate::flights::Flights;
+use crate::packages::{Package, Packages, Preparation};
+use crate::registry::{Busy, RegistryHandle, Share};
+use crate::state::{Record, State, Table};
+
+/// Packages in all remembered plans together: each takes about a hundred bytes.
+const PLANNED_PACKAGES_MAX: usize = 500_000;
+
+/// Info dictionaries that are kept ready, in bytes. Others are put together again from stored block lists.
+const INFOS_LEN_MAX: usize = 32 << 20;
+
+/// Sets whose torrent is remembered.
+const SET_TORRENTS_MAX: usize = 10_000;
+
+/// Pieces above which a set's torrent takes the next longer piece length, if any of its packages has one: the
+/// `.torrent` itself is then some hundred kilobytes.
+const SET_TORRENT_PIECES_MAX: u64 = BUNDLE_PIECES_MAX as u64 / 4;
+
+/// What is the same for every host that wants a set.
+#[derive(Debug)]
+pub(crate) struct SetPlan {
+    pub(crate) bundles: Vec<PlannedBundle>,
+    pub(crate) unknown: Vec<PackageDigest>,
+    pub(crate) homes_generation: u64,
+    catalog_generation: u64,
+}
+
+/// One bundle of a plan.
+#[derive(Debug)]
+pub(crate) struct PlannedBundle {
+    pub(crate) bundle: Arc<Bundle>,
+    /// Pairs of an index in the sorted set and one in the info dictionary's files.
+    pub(crate) files: Vec<(u32, u32)>,
+}
+
+/// Why there is no plan or torrent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlanError {
+    #[error("the service is overloaded")]
+    Busy,
+    #[error("planning was abandoned")]
+    Abandoned,
+    #[error("{} of the set's packages are not known here, the first is {}", .0.len(), .0[0])]
+    Unknown(Vec<PackageDigest>),
+    #[error("the set does not fit one torrent: {0}")]
+    NoTorrent(String),
+}
+
+impl From<Busy> for PlanError {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
+    }
+}
+
+type Planned = Result<Arc<SetPlan>, PlanError>;
+
+/// Plans sets.
+pub(crate) struct Planner {
+    packages: Arc<Packages>,
+    registry: RegistryHandle,
+    state: Arc<State>,
+    plans: Cache<SetDigest, (Arc<PackageSet>, Arc<SetPlan>)>,
+    planning: Arc<Flights<SetDigest, Planned>>,
+    infos: Cache<InfoHash, Bytes>,
+    torrents: Cache<(SetDigest, u64), Arc<Bundle>>,
+    making_torrents: Arc<Flights<SetDigest, Result<Arc<Bundle>, PlanError>>>,
+}
+
+impl Planner {
+    pub(crate) fn new(packages: Arc<Packages>, registry: RegistryHandle, state: Arc<State>) -> Arc<Self> {
+        Arc::new(Self {
+            packages,
+            registry,
+            state,
+            plans: Cache::new(PLANNED_PACKAGES_MAX),
+            planning: Flights::new(),
+            infos: Cache::new(INFOS_LEN_MAX),
+            torrents: Cache::new(SET_TORRENTS_MAX),
+            making_torrents: Flights::new(),
+        })
+    }
+
+    /// A set that was asked for before.
+    pub(crate) fn known_set(&self, digest: SetDigest) -> Option<Arc<PackageSet>> {
+        if let Some((set, _)) = self.plans.get(&digest) {
+            return Some(set);
+        }
+        let value = self.state.get(Table::Sets, &digest.0.0)?;
+        let (mut bytes, mut packages) = (value.as_slice(), Vec::new());
+        while !bytes.is_empty() && packages.len() < SET_PACKAGES_MAX {
+            packages.push(take_digest(&mut bytes)?);
+        }
+        PackageSet::new(packages)
+            .ok()
+            .filter(|set| set.digest() == digest)
+            .map(Arc::new)
+    }
+
+    /// The plan of a set. `outdated` is one that turned out not to hold any more.
+    pub(crate) async fn plan(
+        self: &Arc<Self>,
+        digest: SetDigest,
+        set: Arc<PackageSet>,
+        outdated: Option<&Arc<SetPlan>>,
+    ) -> Planned {
+        if let Some((_, plan)) = self.plans.get(&digest) {
+            let is_outdated = outdated.is_some_and(|outdated| Arc::ptr_eq(outdated, &plan));
+            if !is_outdated && plan.catalog_generation == self.packages.catalog().generation() {
+                return Ok(plan);
+            }
+        }
+        let (result, flight) = self.planning.join(digest);
+        if let Some(flight) = flight {
+            let planner = Arc::clone(self);
+            // A task of its own: the first to ask may go away, the others still want the plan.
+            tokio::spawn(async move { flight.land(planner.make_plan(digest, set).await) });
+        }
+        result.await.unwrap_or(Err(PlanError::Abandoned))
+    }
+
+    async fn make_plan(self: &Arc<Self>, digest: SetDigest, set: Arc<PackageSet>) -> Planned {
+        let catalog = self.packages.catalog();
+        let found = self.prepare(&set, &catalog, None).await?;
+        let by_identity: HashMap<Sha256Digest, Package> = found
+            .iter()
+            .flatten()
+            .map(|package| (package.identity, package.clone()))
+            .collect();
+        let (mut shares, homes_generation) = self
+            .registry
+            .run(move |registry| {
+                let shares = registry.assign(&by_identity);
+                (shares, registry.tracker.homes_generation())
+            })
+            .await?;
+        for share in &mut shares {
+            if let Some(info) = share.info.take() {
+                self.keep_info(share.bundle.info_hash, info);
+            }
+        }
+        let plan = Arc::new(lay_out(
+            &set,
+            &found,
+            shares,
+            homes_generation,
+            catalog.generation(),
+        ));
+        if self.state.get(Table::Sets, &digest.0.0).is_none() {
+            let value = set.packages().iter().flat_map(digest_key).collect();
+            let record = Record {
+                table: Table::Sets,
+                key: digest.0.0.to_vec(),
+                value: Some(value),
+            };
+            self.state.save_later(vec![record]);
+        }
+        self.plans.put(
+            digest,
+            (Arc::clone(&set), Arc::clone(&plan)),
+            set.packages().len(),
+        );
+        metrics::counter!("pkgtorrent_sets_planned_total").increment(1);
+        Ok(plan)
+    }
+
+    /// The set's packages in order; none where one is unknown or cannot be used.
+    async fn prepare(
+        self: &Arc<Self>,
+        set: &Arc<PackageSet>,
+        catalog: &Arc<Catalog>,
+        piece_len: Option<PieceLen>,
+    ) -> Result<Vec<Option<Package>>, PlanError> {
+        let (planner, set, catalog) = (Arc::clone(self), Arc::clone(set), Arc::clone(catalog));
+        // Thousands of lookups in the state would hold up the other connections of this worker.
+        let preparations = tokio::task::spawn_blocking(move || {
+            let prepare = |digest| planner.packages.prepare(&catalog, digest, piece_len);
+            set.packages().iter().map(prepare).collect::<Vec<_>>()
+        });
+        let preparations = preparations.await.map_err(|_| PlanError::Abandoned)?;
+        let mut found = Vec::with_capacity(preparations.len());
+        for preparation in preparations {
+            found.push(match preparation {
+                Preparation::Ready(package) => Some(package),
+                Preparation::Reading(result) => result.await.ok().and_then(Result::ok),
+                Preparation::Unknown => None,
+            });
+        }
+        Ok(found)
+    }
+
+    /// A whole set as one torrent, for any client.
+    pub(crate) async fn set_torrent(
+        self: &Arc<Self>,
+        digest: SetDigest,
+        set: Arc<PackageSet>,
+    ) -> Result<Arc<Bundle>, PlanError> {
+        let generation = self.packages.catalog().generation();
+        if let Some(bundle) = self.torrents.get(&(digest, generation)) {
+            return Ok(bundle);
+        }
+        let (result, flight) = self.making_torrents.join(digest);
+        if let Some(flight) = flight {
+            let planner = Arc::clone(self);
+            tokio::spawn(async move {
+                let made = planner.make_set_torrent(&set).await;
+                if let Ok(bundle) = &made {
+                    planner.torrents.put((digest, generation), Arc::clone(bundle), 1);
+                }
+                flight.land(made);
+            });
+        }
+        result.await.unwrap_or(Err(PlanError::Abandoned))
+    }
+
+    async fn make_set_torrent(self: &Arc<Self>, set: &Arc<PackageSet>) -> Result<Arc<Bundle>, PlanError> {
+        let catalog = self.packages.catalog();
+        let found = whole(set, self.prepare(set, &catalog, None).await?)?;
+        let piece_len = torrent_piece_len(&found);
+        let mut members = if found.iter().all(|package| package.piece_len == piece_len) {
+            found
+        } else {
+            whole(set, self.prepare(set, &catalog, Some(piece_len)).await?)?
+        };
+        members.sort_unstable_by_key(|package| package.identity);
+        members.dedup_by_key(|package| package.identity);
+        let members: Vec<&Package> = members.iter().collect();
+        let (bundle, info) = Bundle::form(piece_len, &members, false, 0)
+            .map_err(|error| PlanError::NoTorrent(error.to_string()))?;
+        self.keep_info(bundle.info_hash, info);
+        let shared = Arc::new(bundle.clone());
+        self.registry.run(|registry| registry.register(bundle)).await?;
+        Ok(shared)
+    }
+
+    /// The info dictionary of a bundle.
+    pub(crate) async fn info(self: &Arc<Self>, info_hash: InfoHash) -> Result<Option<Bytes>, PlanError> {
+        if let Some(info) = self.infos.get(&info_hash) {
+            return Ok(Some(info));
+        }
+        let Some(bundle) = self
+            .registry
+            .run(move |registry| registry.bundle(&info_hash))
+            .await?
+        else {
+            return Ok(None);
+        };
+        let planner = Arc::clone(self);
+        let info = tokio::task::spawn_blocking(move || bundle.info(&planner.packages)).await;
+        let Some(info) = info.map_err(|_| PlanError::Abandoned)? else {
+            tracing::error!("bundle {info_hash}: its block lists are lost");
+            return Ok(None);
+        };
+        Ok(Some(self.keep_info(info_hash, info)))
+    }
+
+    fn keep_info(&self, info_hash: InfoHash, info: Vec<u8>) -> Bytes {
+        let info = Bytes::from(info);
+        self.infos.put(info_hash, info.clone(), info.len());
+        info
+    }
+}
+
+/// All packages of a set, or the names of those that are missing.
+fn whole(set: &PackageSet, found: Vec<Option<Package>>) -> Result<Vec<Package>, PlanError> {
+    let missing: Vec<PackageDigest> = set
+        .packages()
+        .iter()
+        .zip(&found)
+        .filter(|(_, package)| package.is_none())
+        .map(|(d, _)| *d)
+        .collect();
+    if missing.is_empty() {
+        Ok(found.into_iter().flatten().collect())
+    } else {
+        Err(PlanError::Unknown(missing))
+    }
+}
+
+/// The piece length of a torrent with packages of several classes: the shortest that any of them has, so that foreign
+/// clients are sent little padding, unless that makes too many pieces.
+fn torrent_piece_len(packages: &[Package]) -> PieceLen {
+    let has = |class: &PieceLen| packages.iter().any(|package| package.piece_len == *class);
+    let pieces = |class: PieceLen| {
+        packages
+            .iter()
+            .map(|package| class.pieces(package.size))
+            .sum::<u64>()
+    };
+    let classes: Vec<PieceLen> = PieceLen::ALL.into_iter().filter(has).collect();
+    let fits = classes
+        .iter()
+        .copied()
+        .find(|&class| pieces(class) <= SET_TORRENT_PIECES_MAX);
+    fits.or(classes.last().copied()).unwrap_or(PieceLen::Small)
+}
+
+fn lay_out(
+    set: &PackageSet,
+    found: &[Option<Package>],
+    shares: Vec<Share>,
+    homes_generation: u64,
+    catalog_generation: u64,
+) -> SetPlan {
+    // Where each package lives: the bundle's place in the plan, and the file's in the bundle.
+    let mut homes: HashMap<Sha256Digest, (usize, u32)> = HashMap::new();
+    for (at, share) in shares.iter().enumerate() {
+        let files: HashMap<Sha256Digest, u32> = share.bundle.files().collect();
+        for member in &share.members {
+            homes.extend(files.get(member).map(|&file| (*member, (at, file))));
+        }
+    }
+    let mut bundles: Vec<PlannedBundle> = shares
+        .into_iter()
+        .map(|s| PlannedBundle {
+            bundle: s.bundle,
+            files: Vec::new(),
+        })
+        .collect();
+    let mut unknown = Vec::new();
+    for (index, (digest, package)) in (0..).zip(set.packages().iter().zip(found)) {
+        match package.as_ref().and_then(|package| homes.get(&package.identity)) {
+            Some(&(at, file)) => bundles[at].files.push((index, file)),
+            None => unknown.push(*digest),
+        }
+    }
+    SetPlan {
+        bundles,
+        unknown,
+        homes_generation,
+        catalog_generation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pkgtorrent_protocol::FileName;
+
+    fn package(n: u8, size: u64) -> Package {
+        let name = FileName::new("p.rpm").expect("a name");
+        let piece_len = PieceLen::for_package(size);
+        Package {
+            identity: Sha256Digest([n; 32]),
+            name,
+            size,
+            piece_len,
+            blocks: Arc::new([]),
+        }
+    }
+
+    #[test]
+    fn a_mixed_torrent_takes_the_shortest_pieces_that_fit() {
+        let mib = 1 << 20;
+        assert_eq!(
+            torrent_piece_len(&[package(1, 5), package(2, 9)]),
+            PieceLen::Small
+        );
+        assert_eq!(
+            torrent_piece_len(&[package(1, 5), package(2, 5 * mib)]),
+            PieceLen::Small
+        );
+        assert_eq!(
+            torrent_piece_len(&[package(1, 5 * mib), package(2, 99 * mib)]),
+            PieceLen::Medium
+        );
+        assert_eq!(
+            torrent_piece_len(&[package(1, 5), package(2, 900 * mib)]),
+            PieceLen::Large
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! The one owner of tracker and bundles: a thread that runs one errand after the other.
+//!
+//! Handlers send errands and wait for what they bring back. Nothing in here is locked, and nothing in here waits.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pkgtorrent_protocol::{InfoHash, PeerId, Sha256Digest};
+use pkgtorrent_tracker::{Asker, HomePackage, Refusal, Settings, Tracker};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::bundle::Bundle;
+use crate::packages::Package;
+use crate::state::{Record, State, Table};
+
+/// Errands that may wait. One takes microseconds: behind this many, the service is better told to try later.
+const ERRANDS_MAX: usize = 16_384;
+
+/// How often peers and bundles that went silent are looked for.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Tracker and bundles, as errands see them.
+pub(crate) struct Registry {
+    pub(crate) tracker: Tracker,
+    bundles: HashMap<InfoHash, Arc<Bundle>>,
+    state: Arc<State>,
+    started: Instant,
+    last_formed: u64,
+}
+
+/// The registry cannot take an errand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the service is overloaded")]
+pub(crate) struct Busy;
+
+type Errand = Box<dyn FnOnce(&mut Registry) + Send>;
+
+/// Where handlers leave their errands.
+#[derive(Clone)]
+pub(crate) struct RegistryHandle {
+    errands: mpsc::Sender<Errand>,
+}
+
+/// Some packages of a set, and the bundle in which they live.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    pub(crate) bundle: Arc<Bundle>,
+    pub(crate) members: Vec<Sha256Digest>,
+    /// The info dictionary, when the bundle was formed just now.
+    pub(crate) info: Option<Vec<u8>>,
+}
+
+/// Who asks for a plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanAsker {
+    /// The connection's address with the port it listens on; 0 when it did not say.
+    pub(crate) address: SocketAddr,
+    pub(crate) peer_id: Option<PeerId>,
+}
+
+/// First peers of one bundle of a plan.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FirstPeers {
+    pub(crate) peers: Vec<SocketAddr>,
+    pub(crate) complete: u32,
+    pub(crate) incomplete: u32,
+}
+
+impl RegistryHandle {
+    /// Starts the owner, with the bundles of earlier runs. It ends when the last handle is gone.
+    pub(crate) fn start(settings: Settings, seed: u64, state: Arc<State>) -> std::io::Result<Self> {
+        let (errands, mut waiting) = mpsc::channel::<Errand>(ERRANDS_MAX);
+        let mut registry = Registry {
+            tracker: Tracker::new(settings, seed),
+            bundles: HashMap::new(),
+            state,
+            started: Instant::now(),
+            last_formed: 0,
+        };
+        registry.restore();
+        std::thread::Builder::new()
+            .name("registry".into())
+            .spawn(move || {
+                let mut swept = Instant::now();
+                while let Some(errand) = waiting.blocking_recv() {
+                    errand(&mut registry);
+                    if swept.elapsed() >= SWEEP_INTERVAL {
+                        registry.sweep();
+                        swept = Instant::now();
+                    }
+                }
+            })?;
+        Ok(Self { errands })
+    }
+
+    /// Runs an errand and brings back what it returns.
+    pub(crate) async fn run<T, F>(&self, errand: F) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Registry) -> T + Send + 'static,
+    {
+        let (reply, result) = oneshot::channel();
+        let errand: Errand = Box::new(move |registry| {
+            // Whoever asked may have gone away.
+            let _ = reply.send(errand(registry));
+        });
+        self.errands.try_send(errand).map_err(|_| Busy)?;
+        result.await.map_err(|_| Busy)
+    }
+}
+
+impl Registry {
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn bundle(&self, info_hash: &InfoHash) -> Option<Arc<Bundle>> {
+        self.bundles.get(info_hash).cloned()
+    }
+
+    /// Gives every package a home; bundles are formed for those that have none.
+    pub(crate) fn assign(&mut self, packages: &HashMap<Sha256Digest, Package>) -> Vec<Share> {
+        let homeless: Vec<HomePackage> = packages.values().map(home_package).collect();
+        let (now, formed) = (self.now(), self.last_formed + 1);
+        let mut infos = HashMap::new();
+        let shares = self.tracker.assign(&homeless, now, |piece_len, identities| {
+            let members: Vec<&Package> = identities.iter().filter_map(|id| packages.get(id)).collect();
+            // The tracker's groups keep within the limits of a bundle, and an info dictionary of the most packages
+            // with the longest names is a tenth of what is allowed.
+            let (bundle, info) = Bundle::form(piece_len, &members, true, formed)
+                .expect("a group of packages within the tracker's limits is a bundle");
+            let info_hash = bundle.info_hash;
+            infos.insert(info_hash, (bundle, info));
+            info_hash
+        });
+        self.last_formed = formed;
+        let mut planned = Vec::new();
+        for share in shares {
+            let mut info = None;
+            if let Some((bundle, bytes)) = infos.remove(&share.info_hash) {
+                info = Some(bytes);
+                self.keep(bundle);
+            }
+            if let Some(bundle) = self.bundle(&share.info_hash) {
+                planned.push(Share {
+                    bundle,
+                    members: share.members,
+                    info,
+                });
+            }
+        }
+        planned
+    }
+
+    /// Adds a bundle that is nobody's home.
+    pub(crate) fn register(&mut self, bundle: Bundle) {
+        let now = self.now();
+        let info_hash = bundle.info_hash;
+        self.tracker.register(info_hash, now);
+        // Packages that all live in one bundle already make the same torrent: it stays their home.
+        if !self.bundles.contains_key(&info_hash) {
+            self.keep(bundle);
+        }
+    }
+
+    /// First peers for a plan of these bundles; `None` when the plan is out of date.
+    pub(crate) fn introduce(
+        &mut self,
+        bundles: &[InfoHash],
+        homes_generation: u64,
+        asker: &PlanAsker,
+    ) -> Result<Option<Vec<FirstPeers>>, Refusal> {
+        let now = self.now();
+        if self.tracker.homes_generation() != homes_generation
+            || !bundles.iter().all(|bundle| self.tracker.touch(bundle, now))
+        {
+            return Ok(None);
+        }
+        let joined = match asker.peer_id {
+            Some(peer_id) if asker.address.port() != 0 => self
+                .tracker
+                .join(bundles, peer_id, asker.address, now)?
+                .into_iter()
+                .map(|i| i.peers)
+                .collect(),
+            peer_id => {
+                let asker = Asker {
+                    address: asker.address,
+                    peer_id,
+                    complete: false,
+                };
+                bundles
+                    .iter()
+                    .map(|&bundle| self.tracker.peers_of(bundle, &asker, usize::MAX, now))
+                    .collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let counted = bundles.iter().zip(joined).map(|(bundle, peers)| {
+            let count = self.tracker.count(bundle).unwrap_or_default();
+            FirstPeers {
+                peers,
+                complete: count.complete,
+                incomplete: count.incomplete,
+            }
+        });
+        Ok(Some(counted.collect()))
+    }
+
+    /// How many bundles there are.
+    pub(crate) fn bundles(&self) -> usize {
+        self.bundles.len()
+    }
+
+    fn keep(&mut self, bundle: Bundle) {
+        metrics::counter!("pkgtorrent_bundles_built_total").increment(1);
+        let record = Record {
+            table: Table::Bundles,
+            key: bundle.info_hash.0.to_vec(),
+            value: Some(bundle.to_bytes()),
+        };
+        self.state.save_later(vec![record]);
+        self.bundles.insert(bundle.info_hash, Arc::new(bundle));
+    }
+
+    fn restore(&mut self) {
+        let mut bundles = Vec::new();
+        self.state.for_each(Table::Bundles, |key, value| {
+            let info_hash = <[u8; 20]>::try_from(key).map(InfoHash);
+            bundles.extend(info_hash.ok().and_then(|hash| Bundle::from_bytes(hash, value)));
+        });
+        // The one formed last is its packages' home.
+        bundles.sort_unstable_by_key(|bundle| (bundle.formed, bundle.info_hash));
+        for bundle in bundles {
+            let now = self.now();
+            if bundle.is_home {
+                let members: Vec<_> = bundle.packages.iter().map(|package| package.identity).collect();
+                self.tracker.restore(bundle.info_hash, &members, now);
+            } else {
+                self.tracker.register(bundle.info_hash, now);
+            }
+            self.last_formed = self.last_formed.max(bundle.formed);
+            self.bundles.insert(bundle.info_hash, Arc::new(bundle));
+        }
+    }
+
+    fn sweep(&mut self) {
+        let expired = self.tracker.expire(self.now());
+        let mut records = Vec::new();
+        for info_hash in expired.bundles {
+            self.bundles.remove(&info_hash);
+            records.push(Record {
+                table: Table::Bundles,
+                key: info_hash.0.to_vec(),
+                value: None,
+            });
+        }
+        if !records.is_empty() {
+            self.state.save_later(records);
+        }
+        self.report();
+    }
+
+    fn report(&self) {
+        let stats = self.tracker.stats();
+        let gauge = |name: &'static str, value: usize| metrics::gauge!(name).set(value as f64);
+        gauge("pkgtorrent_bundles", self.bundles.len());
+        gauge("pkgtorrent_peers_complete", stats.v4_complete + stats.v6_complete);
+        gauge(
+            "pkgtorrent_peers_incomplete",
+            stats.v4_incomplete + stats.v6_incomplete,
+        );
+    }
+}
+
+fn home_package(package: &Package) -> HomePackage {
+    HomePackage {
+        identity: package.identity,
+        piece_len: package.piece_len,
+        // A package with more pieces than a number can count is in no share, as one with too many for a bundle is.
+        pieces: u32::try_from(package.piece_len.pieces(package.size)).unwrap_or(u32::MAX),
+    }
+}

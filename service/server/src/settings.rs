@@ -1,0 +1,457 @@
+//! What an operator can set: read from a file and its drop-ins, overridden by the command line.
+//!
+//! The comment on a key in [`keys!`] is the only place where it is documented: the default file and the manual page are
+//! made from it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// Where the configuration is read from when no other file is named, if it is there.
+pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/pkgtorrent-service.conf";
+
+/// A key as documentation shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default, as it is written in the file.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+macro_rules! keys {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal,)+) => {
+        /// The keys of the configuration file, each of them optional.
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Keys {
+            $($(#[doc = $doc])+ pub $name: Option<$type>,)+
+        }
+
+        /// Every key with its documentation, in the order of the default file.
+        pub const KEY_DOCS: &[KeyDoc] = &[$(KeyDoc {
+            name: stringify!($name),
+            default: $default,
+            doc: concat!($($doc, "\n"),+),
+        }),+];
+
+        impl Keys {
+            /// These keys, and for those that are not set, the others'.
+            #[must_use]
+            pub fn or(self, others: Self) -> Self {
+                Self { $($name: self.$name.or(others.$name),)+ }
+            }
+        }
+    };
+}
+
+keys! {
+    /// The directory whose repositories are served. Every directory below it with `repodata/repomd.xml` is a
+    /// repository; packages outside of any are served as well.
+    root: PathBuf = r#""/srv/mirror""#,
+    /// Addresses to listen on. Port 0 means any free one.
+    listen: Vec<SocketAddr> = r#"["[::]:7070"]"#,
+    /// The directory for what is remembered between runs: block lists, bundles, sets. It must not lie below the root.
+    /// Everything in it can be computed again.
+    state: PathBuf = r#""/var/lib/pkgtorrent-service""#,
+    /// The URL under which hosts reach this service, for example `http://mirror.example.com`. When it is empty, URLs in
+    /// answers are made from the Host that a request names if that is one of `allowed_hosts`, and from the address
+    /// that the host connected to otherwise.
+    public_url: String = r#""""#,
+    /// Hosts that requests may name, with or without a port. When this is set, requests for plans and torrents that
+    /// name any other are refused.
+    allowed_hosts: Vec<String> = "[]",
+    /// Networks of proxies that stand before this service: what they say in X-Forwarded-For, X-Forwarded-Proto and
+    /// X-Forwarded-Host is believed, and nobody else's word.
+    trusted_proxies: Vec<IpNet> = "[]",
+    /// Networks whose hosts are introduced to each other. Hosts outside get no peers and are given to nobody.
+    peer_networks: Vec<IpNet> = r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]"#,
+    /// Announce URLs of further trackers, for clients of other makes. Torrents name them before this service's own, in
+    /// an order that follows from the info hash, so that swarms spread over them.
+    trackers: Vec<String> = "[]",
+    /// The location under which an nginx in front of this service serves the root itself. When it is set, files are
+    /// answered with X-Accel-Redirect and no bytes. See packaging/nginx/pkgtorrent.conf.
+    accel_redirect: String = r#""""#,
+    /// Seconds between announces of a peer.
+    announce_interval: u64 = "60",
+    /// The most peers in one answer.
+    peers_per_answer: usize = "50",
+    /// Announces and plans that one address may ask for in a second, on average; 0 for no limit.
+    announces_per_second: u32 = "50",
+    /// Announces and plans that one address may ask for at once.
+    announces_burst: u32 = "400",
+    /// Seconds after which the root is looked through even if nothing seems to have changed.
+    rescan_interval: u64 = "300",
+    /// Threads that read packages; 0 for one for each core.
+    build_threads: usize = "0",
+    /// Threads that answer requests; 0 for one for each core.
+    workers: usize = "0",
+    /// The most connections at once. Further ones wait in the kernel.
+    connections_max: usize = "20000",
+    /// Seconds that a client may take to send a request, and that it may keep a connection without one.
+    client_timeout: u64 = "30",
+    /// Bytes in a second that a client must take of an answer, on average after `client_timeout`. Slower ones are cut
+    /// off.
+    min_rate: u64 = "1024",
+}
+
+/// What the service runs with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The directory whose repositories are served.
+    pub root: PathBuf,
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// The state directory.
+    pub state: PathBuf,
+    /// The base of URLs in answers, without a slash at its end.
+    pub public_url: Option<String>,
+    /// Hosts that requests may name, in lower case; empty for any.
+    pub allowed_hosts: Vec<String>,
+    /// Networks of proxies.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Announce URLs of further trackers.
+    pub trackers: Vec<String>,
+    /// Where nginx serves the root, with a slash at its end.
+    pub accel_redirect: Option<String>,
+    /// How the tracker behaves.
+    pub tracker: pkgtorrent_tracker::Settings,
+    /// When the root is looked through in any case.
+    pub rescan_interval: Duration,
+    /// Threads that read packages.
+    pub build_threads: usize,
+    /// Threads that answer requests.
+    pub workers: usize,
+    /// The most connections at once.
+    pub connections_max: usize,
+    /// How long a client may take.
+    pub client_timeout: Duration,
+    /// How fast it must be.
+    pub min_rate: u64,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What came of it.
+        source: std::io::Error,
+    },
+    /// A file does not say what it should.
+    #[error("{path}: {source}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// A key has a value that makes no sense.
+    #[error("{key}: {reason}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Keys {
+    /// Reads a file and its drop-ins: `FILE.d/*.conf`, of which the last in the order of names counts most.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let mut keys = read_one(path)?;
+        let mut directory = path.as_os_str().to_owned();
+        directory.push(".d");
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(keys),
+            Err(source) => {
+                return Err(SettingsError::Io {
+                    path: directory.into(),
+                    source,
+                });
+            }
+        };
+        let is_conf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "conf");
+        let mut drop_ins: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(is_conf)
+            .collect();
+        drop_ins.sort();
+        for drop_in in drop_ins {
+            keys = read_one(&drop_in)?.or(keys);
+        }
+        Ok(keys)
+    }
+
+    /// Checks the keys and fills in defaults.
+    pub fn settle(self) -> Result<Settings, SettingsError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = |n: Option<usize>| n.filter(|&n| n > 0).unwrap_or(cores);
+        let root = self
+            .root
+            .ok_or_else(|| wrong("root", "say which directory to serve: --root DIR"))?;
+        let tracker = pkgtorrent_tracker::Settings {
+            peers_per_answer_max: self.peers_per_answer.unwrap_or(50).clamp(1, 500),
+            peer_networks: self
+                .peer_networks
+                .unwrap_or_else(pkgtorrent_tracker::default_peer_networks),
+            flood: flood(
+                self.announces_per_second.unwrap_or(50),
+                self.announces_burst.unwrap_or(400),
+            ),
+            ..pkgtorrent_tracker::Settings::with_interval(seconds(
+                "announce_interval",
+                self.announce_interval,
+                60,
+                1..=86_400,
+            )?)
+        };
+        let listen = self
+            .listen
+            .unwrap_or_else(|| vec![SocketAddr::from(([0_u16; 8], 7070))]);
+        if listen.is_empty() {
+            return Err(wrong("listen", "name at least one address"));
+        }
+        Ok(Settings {
+            root,
+            listen,
+            state: self.state.unwrap_or_else(default_state),
+            public_url: public_url(self.public_url.unwrap_or_default())?,
+            allowed_hosts: self
+                .allowed_hosts
+                .unwrap_or_default()
+                .iter()
+                .map(|h| h.to_lowercase())
+                .collect(),
+            trusted_proxies: self.trusted_proxies.unwrap_or_default(),
+            trackers: trackers(self.trackers.unwrap_or_default())?,
+            accel_redirect: accel_redirect(self.accel_redirect.unwrap_or_default())?,
+            tracker,
+            rescan_interval: seconds("rescan_interval", self.rescan_interval, 300, 1..=86_400)?,
+            build_threads: threads(self.build_threads).min(256),
+            workers: threads(self.workers).min(256),
+            connections_max: self.connections_max.unwrap_or(20_000).max(1),
+            client_timeout: seconds("client_timeout", self.client_timeout, 30, 1..=3_600)?,
+            min_rate: self.min_rate.unwrap_or(1024),
+        })
+    }
+}
+
+fn wrong(key: &'static str, reason: impl Into<String>) -> SettingsError {
+    SettingsError::Value {
+        key,
+        reason: reason.into(),
+    }
+}
+
+fn read_one(path: &Path) -> Result<Keys, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|source| SettingsError::Syntax {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn seconds(
+    key: &'static str,
+    value: Option<u64>,
+    default: u64,
+    allowed: std::ops::RangeInclusive<u64>,
+) -> Result<Duration, SettingsError> {
+    let value = value.unwrap_or(default);
+    if allowed.contains(&value) {
+        return Ok(Duration::from_secs(value));
+    }
+    Err(wrong(
+        key,
+        format!(
+            "{value} is not between {} and {} seconds",
+            allowed.start(),
+            allowed.end()
+        ),
+    ))
+}
+
+/// The directory that systemd gives us, else the system's for root, else the user's own.
+fn default_state() -> PathBuf {
+    const NAME: &str = "pkgtorrent-service";
+    if let Some(directory) = std::env::var_os("STATE_DIRECTORY") {
+        return directory.into();
+    }
+    if rustix::process::geteuid().is_root() {
+        return Path::new("/var/lib").join(NAME);
+    }
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
+    std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(home)
+        .unwrap_or_default()
+        .join(NAME)
+}
+
+fn flood(per_second: u32, burst: u32) -> Option<pkgtorrent_tracker::FloodLimit> {
+    (per_second > 0).then(|| pkgtorrent_tracker::FloodLimit {
+        burst: burst.max(1),
+        refill_per_second: per_second,
+        ..pkgtorrent_tracker::FloodLimit::default()
+    })
+}
+
+fn public_url(url: String) -> Result<Option<String>, SettingsError> {
+    if url.is_empty() {
+        return Ok(None);
+    }
+    if !is_http_url(&url) {
+        return Err(wrong("public_url", format!("{url:?} is no http or https URL")));
+    }
+    Ok(Some(url.trim_end_matches('/').to_owned()))
+}
+
+fn trackers(urls: Vec<String>) -> Result<Vec<String>, SettingsError> {
+    match urls
+        .iter()
+        .find(|url| !is_http_url(url) && !url.starts_with("udp://"))
+    {
+        Some(url) => Err(wrong("trackers", format!("{url:?} is no http, https or udp URL"))),
+        None => Ok(urls),
+    }
+}
+
+fn is_http_url(url: &str) -> bool {
+    url.parse::<actix_web::http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some()
+            && uri.query().is_none()
+    })
+}
+
+fn accel_redirect(location: String) -> Result<Option<String>, SettingsError> {
+    if location.is_empty() {
+        return Ok(None);
+    }
+    if !location.starts_with('/') || location.contains("..") {
+        return Err(wrong(
+            "accel_redirect",
+            format!("{location:?} is no location: it starts with a slash"),
+        ));
+    }
+    Ok(Some(format!("{}/", location.trim_end_matches('/'))))
+}
+
+/// The default configuration file: every key with what it means, commented out.
+#[must_use]
+pub fn default_file() -> String {
+    let mut out = String::from(
+        "# Configuration of pkgtorrent-service, in TOML. Every key is shown with its default.\n\
+         # Drop-ins in the directory of the same name with .d behind it, *.conf, override it.\n",
+    );
+    for key in KEY_DOCS {
+        out.push('\n');
+        for line in key.doc.lines() {
+            out.push_str("#");
+            out.push_str(line);
+            out.push('\n');
+        }
+        out.push_str(&format!("#{} = {}\n", key.name, key.default));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(text: &str) -> Result<Keys, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn the_default_file_says_what_the_defaults_are() {
+        let uncommented: String = default_file()
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix('#')
+                    .filter(|l| l.contains(" = ") && !l.starts_with(' '))
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let spelled = keys(&uncommented).expect("valid").settle().expect("settles");
+        let none = Keys {
+            root: Some("/srv/mirror".into()),
+            ..Keys::default()
+        };
+        let none = Keys {
+            state: Some("/var/lib/pkgtorrent-service".into()),
+            ..none
+        }
+        .settle()
+        .expect("settles");
+        let sorted = |settings: &Settings| {
+            let mut tracker = settings.tracker.clone();
+            tracker.peer_networks.sort();
+            let settings = Settings {
+                tracker,
+                ..settings.clone()
+            };
+            format!("{settings:?}")
+        };
+        assert_eq!(sorted(&spelled), sorted(&none));
+        assert_eq!(uncommented.lines().count(), KEY_DOCS.len());
+    }
+
+    #[test]
+    fn a_typo_is_refused_with_its_place() {
+        let error = keys("root = \"/x\"\nlissten = []\n")
+            .expect_err("refused")
+            .to_string();
+        assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
+        assert!(keys("trusted_proxies = [\"10.0.0.0/33\"]").is_err());
+        for text in [
+            "public_url = \"mirror\"",
+            "announce_interval = 0",
+            "accel_redirect = \"x\"",
+            "trackers = [\"x\"]",
+            "listen = []",
+        ] {
+            let text = format!("root = \"/x\"\n{text}");
+            assert!(keys(&text).expect(&text).settle().is_err(), "{text}");
+        }
+        assert!(
+            Keys::default()
+                .settle()
+                .expect_err("refused")
+                .to_string()
+                .contains("--root")
+        );
+    }
+
+    #[test]
+    fn drop_ins_override_in_their_order() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("a.conf");
+        std::fs::write(&file, "workers = 1\nmin_rate = 5").expect("written");
+        let drop_ins = directory.path().join("a.conf.d");
+        std::fs::create_dir(&drop_ins).expect("made");
+        std::fs::write(drop_ins.join("20.conf"), "workers = 3").expect("written");
+        std::fs::write(drop_ins.join("10.conf"), "workers = 2\nclient_timeout = 9").expect("written");
+        std::fs::write(drop_ins.join("30.txt"), "workers = 4").expect("written");
+        let keys = Keys::read(&file).expect("read");
+        assert_eq!(
+            (keys.workers, keys.min_rate, keys.client_timeout),
+            (Some(3), Some(5), Some(9))
+        );
+    }
+}

@@ -1,0 +1,430 @@
+//! What the service remembers between runs: block lists, verified files, read repositories, bundles and sets.
+//!
+//! One redb file, written by one thread that puts whatever is waiting into one transaction. A transaction is there
+//! whole or not at all, whenever the process dies. All of it can be computed again: a file that does not read well is
+//! set aside, and the service starts with an empty one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+
+/// The state's file below the state directory.
+const FILE_NAME: &str = "state.redb";
+
+/// Memory that redb may use for pages. Block lists are read rarely and once; the kernel's page cache serves the rest.
+const CACHE_LEN: usize = 16 << 20;
+
+/// Writes that may wait for the writer. One is some kilobytes; behind this many, what can be computed again is dropped.
+const WAITING_MAX: usize = 4096;
+
+/// Writes that go into one transaction, so that the first of many waits no longer than a few hundred milliseconds.
+const TRANSACTION_WRITES_MAX: usize = 512;
+
+/// The form of what is stored. Another one is set aside like a corrupt file.
+const VERSION: &[u8] = &[1];
+
+/// The kinds of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// A digest that is no identity -> the identity.
+    Aliases,
+    /// An identity and a piece length -> the SHA-1 of every piece.
+    Blocks,
+    /// A path below the root -> the fingerprint and identity that it had when it was read.
+    Files,
+    /// The digest of a repository's primary metadata -> the packages that it lists.
+    Listings,
+    /// An info hash -> the bundle's packages.
+    Bundles,
+    /// A set digest -> the set's packages.
+    Sets,
+}
+
+const VERSION_TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("version");
+
+impl Table {
+    const ALL: [Self; 6] = [
+        Self::Aliases,
+        Self::Blocks,
+        Self::Files,
+        Self::Listings,
+        Self::Bundles,
+        Self::Sets,
+    ];
+
+    fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(match self {
+            Self::Aliases => "aliases",
+            Self::Blocks => "blocks",
+            Self::Files => "files",
+            Self::Listings => "listings",
+            Self::Bundles => "bundles",
+            Self::Sets => "sets",
+        })
+    }
+}
+
+/// One record to be stored, or dropped when it has no value.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) table: Table,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+type Callback = Box<dyn FnOnce() + Send>;
+
+struct Write {
+    records: Vec<Record>,
+    then: Option<Callback>,
+}
+
+/// Why the state cannot be opened at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another service runs on it.
+    #[error("{0}: in use by another pkgtorrent-service")]
+    InUse(PathBuf),
+    /// The directory cannot be used.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was tried.
+        path: PathBuf,
+        /// What came of it.
+        source: std::io::Error,
+    },
+    /// A fresh file fails as well.
+    #[error("{path}: {reason}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The open state.
+pub(crate) struct State {
+    database: Arc<Database>,
+    writes: Option<SyncSender<Write>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl State {
+    /// Opens the state in `directory`, making both when they are missing.
+    pub(crate) fn open(directory: &Path) -> Result<Self, StateError> {
+        std::fs::create_dir_all(directory).map_err(|source| StateError::Io {
+            path: directory.to_owned(),
+            source,
+        })?;
+        let path = directory.join(FILE_NAME);
+        let database = match open_database(&path) {
+            Ok(database) => database,
+            Err(Opening::Fatal(error)) => return Err(error),
+            Err(Opening::Corrupt(reason)) => {
+                let aside = set_aside(&path)?;
+                tracing::error!(
+                    "the state file does not read well and is set aside as {}; starting with an empty one: {reason}",
+                    aside.display()
+                );
+                open_database(&path).map_err(|error| match error {
+                    Opening::Fatal(error) => error,
+                    Opening::Corrupt(reason) => StateError::Unusable {
+                        path: path.clone(),
+                        reason,
+                    },
+                })?
+            }
+        };
+        let database = Arc::new(database);
+        let (writes, waiting) = sync_channel(WAITING_MAX);
+        let for_writer = Arc::clone(&database);
+        let writer = std::thread::Builder::new()
+            .name("state".into())
+            .spawn(move || run_writer(&for_writer, &waiting))
+            .map_err(|source| StateError::Io { path, source })?;
+        Ok(Self {
+            database,
+            writes: Some(writes),
+            writer: Some(writer),
+        })
+    }
+
+    /// One record's value. A record that cannot be read counts as missing: it can be computed again.
+    pub(crate) fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let table = self.database.begin_read()?.open_table(table.definition())?;
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        };
+        read().unwrap_or_else(|error| {
+            tracing::error!("reading {table:?} from the state failed: {error}");
+            None
+        })
+    }
+
+    /// Shows every record of a table to `visit`.
+    pub(crate) fn for_each(&self, table: Table, mut visit: impl FnMut(&[u8], &[u8])) {
+        let mut read = || -> Result<(), redb::Error> {
+            let table = self.database.begin_read()?.open_table(table.definition())?;
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                visit(key.value(), value.value());
+            }
+            Ok(())
+        };
+        if let Err(error) = read() {
+            tracing::error!("reading all of {table:?} from the state failed: {error}");
+        }
+    }
+
+    /// Stores `records` soon, without waiting; they are dropped when the disk cannot keep up.
+    pub(crate) fn save_later(&self, records: Vec<Record>) {
+        let Some(writes) = &self.writes else { return };
+        match writes.try_send(Write { records, then: None }) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                metrics::counter!("pkgtorrent_state_writes_dropped_total").increment(1)
+            }
+        }
+    }
+
+    /// Stores `records`, then calls `then` on the writer's thread, whether that worked or not: what was computed is
+    /// good also when it could not be kept. Waits while too many writes are waiting, so not for async callers.
+    pub(crate) fn save_then(&self, records: Vec<Record>, then: impl FnOnce() + Send + 'static) {
+        let Some(writes) = &self.writes else { return };
+        if let Err(error) = writes.send(Write {
+            records,
+            then: Some(Box::new(then)),
+        }) {
+            error.0.finish();
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.writes = None;
+        if let Some(writer) = self.writer.take() {
+            // The writer ends once it has stored what was waiting; a panic there has been logged.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Write {
+    fn finish(self) {
+        if let Some(then) = self.then {
+            then();
+        }
+    }
+}
+
+fn run_writer(database: &Database, waiting: &Receiver<Write>) {
+    while let Ok(first) = waiting.recv() {
+        let mut batch = vec![first];
+        batch.extend(waiting.try_iter().take(TRANSACTION_WRITES_MAX - 1));
+        if let Err(error) = commit(database, &batch) {
+            metrics::counter!("pkgtorrent_state_errors_total").increment(1);
+            tracing::error!("writing the state failed, what is lost will be computed again: {error}");
+        }
+        batch.into_iter().for_each(Write::finish);
+    }
+}
+
+fn commit(database: &Database, batch: &[Write]) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    for kind in Table::ALL {
+        let mut records = batch
+            .iter()
+            .flat_map(|write| &write.records)
+            .filter(|r| r.table == kind)
+            .peekable();
+        if records.peek().is_none() {
+            continue;
+        }
+        let mut table = transaction.open_table(kind.definition())?;
+        for record in records {
+            match &record.value {
+                Some(value) => drop(table.insert(record.key.as_slice(), value.as_slice())?),
+                None => drop(table.remove(record.key.as_slice())?),
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+enum Opening {
+    Corrupt(String),
+    Fatal(StateError),
+}
+
+fn open_database(path: &Path) -> Result<Database, Opening> {
+    // redb checks what it reads with assertions in places; a corrupt file must not end the service.
+    let attempt = std::panic::catch_unwind(|| open_checked(path));
+    attempt.unwrap_or_else(|_| Err(Opening::Corrupt("reading it panicked".into())))
+}
+
+fn open_checked(path: &Path) -> Result<Database, Opening> {
+    let corrupt = |error: redb::Error| Opening::Corrupt(error.to_string());
+    let mut database = match Database::builder().set_cache_size(CACHE_LEN).create(path) {
+        Ok(database) => database,
+        Err(DatabaseError::DatabaseAlreadyOpen) => {
+            return Err(Opening::Fatal(StateError::InUse(path.to_owned())));
+        }
+        Err(DatabaseError::Storage(redb::StorageError::Io(source)))
+            if !matches!(
+                source.kind(),
+                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            return Err(Opening::Fatal(StateError::Io {
+                path: path.to_owned(),
+                source,
+            }));
+        }
+        Err(error) => return Err(corrupt(error.into())),
+    };
+    match database.check_integrity() {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("{}: repaired after an unclean end", path.display()),
+        Err(error) => return Err(corrupt(error.into())),
+    }
+    prepare(&database).map_err(corrupt)?;
+    let version = || -> Result<Vec<u8>, redb::Error> {
+        let table = database.begin_read()?.open_table(VERSION_TABLE)?;
+        Ok(table
+            .get(&b"version"[..])?
+            .map(|value| value.value().to_vec())
+            .unwrap_or_default())
+    };
+    match version() {
+        Ok(version) if version == VERSION => Ok(database),
+        Ok(version) => Err(Opening::Corrupt(format!(
+            "its version is {version:?}, expected {VERSION:?}"
+        ))),
+        Err(error) => Err(corrupt(error)),
+    }
+}
+
+/// Makes all tables, so that reading needs no special case; a new file gets its version.
+fn prepare(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    for table in Table::ALL {
+        transaction.open_table(table.definition())?;
+    }
+    {
+        let mut versions = transaction.open_table(VERSION_TABLE)?;
+        if versions.get(&b"version"[..])?.is_none() {
+            versions.insert(&b"version"[..], VERSION)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn set_aside(path: &Path) -> Result<PathBuf, StateError> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let aside = path.with_file_name(format!("{FILE_NAME}.corrupt-{now}"));
+    std::fs::rename(path, &aside).map_err(|source| StateError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &str, value: &str) -> Record {
+        Record {
+            table: Table::Sets,
+            key: key.into(),
+            value: Some(value.into()),
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_there_after_a_restart() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = State::open(directory.path()).expect("opens");
+        let (done, wait) = sync_channel(1);
+        state.save_then(vec![record("a", "1"), record("b", "2")], move || {
+            done.send(()).expect("sent")
+        });
+        wait.recv().expect("saved");
+        assert_eq!(state.get(Table::Sets, b"a").as_deref(), Some(&b"1"[..]));
+        state.save_later(vec![Record {
+            table: Table::Sets,
+            key: b"a".to_vec(),
+            value: None,
+        }]);
+        drop(state);
+        let state = State::open(directory.path()).expect("opens again");
+        assert_eq!(state.get(Table::Sets, b"a"), None);
+        assert_eq!(state.get(Table::Sets, b"b").as_deref(), Some(&b"2"[..]));
+        assert_eq!(state.get(Table::Blocks, b"b"), None);
+    }
+
+    #[test]
+    fn a_corrupt_file_is_set_aside_and_a_new_one_begun() {
+        for damage in [&b"garbage"[..], &[0; 100_000]] {
+            let directory = tempfile::tempdir().expect("a directory");
+            std::fs::write(directory.path().join(FILE_NAME), damage).expect("written");
+            let state = State::open(directory.path()).expect("opens");
+            drop(state);
+            let names: Vec<_> = std::fs::read_dir(directory.path())
+                .expect("read")
+                .map(|entry| {
+                    entry
+                        .expect("an entry")
+                        .file_name()
+                        .into_string()
+                        .expect("a name")
+                })
+                .collect();
+            assert!(names.iter().any(|name| name.contains("corrupt-")), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn damage_anywhere_in_the_file_never_yields_a_wrong_value() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = State::open(directory.path()).expect("opens");
+        let big = "x".repeat(20_000);
+        for i in 0..50 {
+            state.save_later(vec![record(&format!("key-{i}"), &format!("{i}-{big}"))]);
+        }
+        drop(state);
+        let path = directory.path().join(FILE_NAME);
+        let whole = std::fs::read(&path).expect("read");
+        for step in 0..24 {
+            let mut damaged = whole.clone();
+            let at = whole.len() / 24 * step + 17;
+            damaged[at] ^= 0x55;
+            std::fs::write(&path, &damaged).expect("written");
+            let state = State::open(directory.path()).expect("opens");
+            for i in 0..50 {
+                if let Some(value) = state.get(Table::Sets, format!("key-{i}").as_bytes()) {
+                    assert_eq!(value, format!("{i}-{big}").into_bytes(), "damage at {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_service_on_the_same_state_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let _first = State::open(directory.path()).expect("opens");
+        let second = State::open(directory.path()).err().expect("refused");
+        assert!(matches!(second, StateError::InUse(_)), "{second}");
+    }
+}
