@@ -16,7 +16,7 @@ const SWEEP_STEPS_MAX: usize = 200_000;
 
 /// Forgetting a peer is a few look-ups in cold maps, about 200 nanoseconds. It counts for less than it costs: the first
 /// calls after a fleet has left are longer, and its memory comes back sooner.
-const REMOVAL_STEPS: usize = 10;
+pub(crate) const REMOVAL_STEPS: usize = 10;
 
 /// Where the sweep goes on: in this slot and vector, below this position.
 ///
@@ -48,9 +48,13 @@ impl Cursor {
 impl Swarms {
     /// Sweeps on for one call's work, at most once round; returns how many peers were forgotten.
     pub(crate) fn sweep(&mut self, now: Duration) -> usize {
+        self.sweep_steps(now, SWEEP_STEPS_MAX)
+    }
+
+    pub(crate) fn sweep_steps(&mut self, now: Duration, steps_max: usize) -> usize {
         let fresh_since = self.fresh_since(now);
         let mut forgotten = 0;
-        let mut steps_left = SWEEP_STEPS_MAX;
+        let mut steps_left = steps_max;
         // One more than all vectors, to finish the one in which the last call stopped.
         for _ in 0..=self.slots.len() * POOLS {
             let (seen_whole, removed) = self.sweep_pool(fresh_since, &mut steps_left);
@@ -92,13 +96,5 @@ impl Swarms {
             *steps_left = steps_left.saturating_sub(cost);
         }
         (true, removed)
-    }
-}
-
-#[cfg(test)]
-impl Swarms {
-    /// How many calls see all of so many peers when all of them must go.
-    pub(crate) fn calls_to_forget(peers: usize) -> usize {
-        (peers * REMOVAL_STEPS).div_ceil(SWEEP_STEPS_MAX - POOLS) + 1
     }
 }

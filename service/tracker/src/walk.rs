@@ -40,11 +40,6 @@ impl Walk {
             left: len,
         }
     }
-
-    /// How many indices the whole walk has.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
 }
 
 impl Iterator for Walk {
@@ -59,7 +54,13 @@ impl Iterator for Walk {
         }
         Some(visited)
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 }
+
+impl ExactSizeIterator for Walk {}
 
 /// Euclid by shifts: the lengths change from one announce to the next, so nothing can be kept, and division is slow.
 fn are_coprime(a: u64, b: u64) -> bool {

@@ -78,20 +78,20 @@ fn set(expected: &[&str]) -> BTreeSet<String> {
 
 /// Enters so many leechers with IPv4 and IPv6 addresses.
 fn populate(swarms: &mut Swarms, v4: u32, v6: u32) {
-    for number in 0..v4 {
-        answered(
-            swarms,
-            leecher(&format!("10.0.{}.{}:6881", number / 250, number % 250)),
-            Duration::ZERO,
+    let v4 = (0..v4).map(|number| format!("10.0.{}.{}:6881", number / 250, number % 250));
+    for text in v4.chain((0..v6).map(|number| format!("[fd00::{number:x}]:6881"))) {
+        let announce = Announce {
+            wanted: 0,
+            ..leecher(&text)
+        };
+        assert!(
+            swarms
+                .announce(&announce, Duration::ZERO)
+                .expect("an answer")
+                .listed
         );
     }
-    for number in 0..v6 {
-        answered(
-            swarms,
-            leecher(&format!("[fd00::{number:x}]:6881")),
-            Duration::ZERO,
-        );
-    }
+    swarms.check_invariants();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pkgtorrent_protocol::InfoHash;
 
 use super::*;
+use crate::sweep::REMOVAL_STEPS;
 
 #[test]
 fn limits_leave_who_comes_late_unlisted_but_answered() {
@@ -104,47 +105,72 @@ fn an_announce_keeps_a_peer_alive() {
     }
 }
 
+/// The number of a peer of the sweep's tests, as its address.
+fn numbered(number: u32) -> Announce {
+    let info_hash = if number.is_multiple_of(3) {
+        SWARM
+    } else {
+        OTHER_SWARM
+    };
+    let ip = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
+    let mut peer_id = [0; 20];
+    peer_id[..4].copy_from_slice(&number.to_be_bytes());
+    let (address, peer_id) = (SocketAddr::from((ip, 1)), PeerId(peer_id));
+    Announce {
+        info_hash,
+        peer_id,
+        address,
+        complete: number.is_multiple_of(5),
+        event: None,
+        wanted: 0,
+    }
+}
+
 #[test]
 fn the_sweep_does_bounded_work_and_misses_nobody() {
-    const PEERS: usize = 70_000;
-    let mut swarms = Swarms::new(
-        Settings {
-            flood: None,
-            ..Settings::default()
-        },
-        1,
-    );
-    for number in 0..PEERS as u32 {
-        let info_hash = InfoHash([(number % 7) as u8; 20]);
-        swarms.register(info_hash);
-        let address = SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0a00_0000 + number), 1));
-        let announce = Announce {
-            info_hash,
-            address,
-            complete: number % 3 == 0,
-            ..leecher("10.0.0.1:1")
-        };
-        // Every tenth one comes later, and stays.
-        let now = if number % 10 == 0 {
-            seconds(100)
-        } else {
+    const PEERS: u32 = 2000;
+    const STEPS: usize = 100;
+    let mut swarms = swarms(Settings {
+        flood: None,
+        ..Settings::default()
+    });
+    for number in 0..PEERS {
+        // Every tenth one is there for the last time, scattered among the others.
+        let now = if number % 10 == 7 {
             Duration::ZERO
+        } else {
+            seconds(100)
         };
-        swarms.announce(&announce, now).expect("an answer");
+        swarms.announce(&numbered(number), now).expect("an answer");
     }
-    let mut calls = 0;
-    while swarms.listed > PEERS / 10 {
-        let forgotten = swarms.sweep(seconds(200));
+    let stale = PEERS as usize / 10;
+    let mut forgotten = 0;
+    // Each fresh peer costs a step, each stale one its removal, and each of twelve vectors one more.
+    let calls = (PEERS as usize + stale * REMOVAL_STEPS + 12).div_ceil(STEPS - REMOVAL_STEPS);
+    for call in 0..calls as u32 {
+        let now_forgotten = swarms.sweep_steps(seconds(200), STEPS);
         assert!(
-            forgotten > 0 && forgotten <= PEERS / 3,
-            "{forgotten} of {} in one call",
-            swarms.listed
+            now_forgotten <= STEPS / REMOVAL_STEPS + 1,
+            "{now_forgotten} in one call"
         );
-        calls += 1;
+        forgotten += now_forgotten;
+        // Between the calls fresh ones leave, come, and change sides, so that positions change hands.
+        for number in (call * 20..call * 20 + 20).filter(|number| number % 10 != 7) {
+            let moving = numbered(number);
+            let moved = if number % 2 == 0 {
+                stopped(moving)
+            } else {
+                Announce {
+                    complete: true,
+                    ..moving
+                }
+            };
+            swarms.announce(&moved, seconds(200)).expect("an answer");
+        }
     }
     swarms.check_invariants();
-    assert!(calls > 1 && calls <= Swarms::calls_to_forget(PEERS), "{calls}");
-    assert_eq!(swarms.sweep(seconds(200)), 0, "the fresh ones stay");
+    assert_eq!(forgotten, stale);
+    assert_eq!(swarms.sweep(seconds(200)), 0, "all of them, and no other");
 }
 
 #[test]
@@ -195,4 +221,25 @@ fn a_removed_swarm_takes_its_peers_along() {
     swarms.check_invariants();
     assert_eq!(swarms.slots.len(), 2, "the free slot is taken again");
     assert_eq!(swarms.count(&InfoHash([3; 20])), Some(SwarmCount::default()));
+}
+
+#[test]
+fn an_answer_costs_the_same_however_many_peers_are_passed_over() {
+    let mut swarms = swarms(Settings {
+        flood: None,
+        ..Settings::default()
+    });
+    populate(&mut swarms, 3000, 0);
+    // Alone among the stale, who are looked at in random order and not to the end.
+    answered(&mut swarms, leecher("10.9.0.1:1"), seconds(200));
+    let found = (0..300).filter(|_| {
+        let peers = swarms
+            .announce(&leecher("10.9.0.2:0"), seconds(200))
+            .expect("an answer")
+            .peers;
+        !peers.is_empty()
+    });
+    let found = found.count();
+    // A thousand of 3001 are looked at: 100 of 300, deviation 8.2.
+    assert!((50..150).contains(&found), "{found}");
 }
