@@ -1,0 +1,1 @@
+//! What the system tests share: hosts that ask for sets and check what they get, byte for byte.
