@@ -1,0 +1,98 @@
+//! How long a set takes that nobody has asked for before, when all its packages have been shared before.
+
+use anyhow::Context;
+use pkgtorrent_protocol::PackageDigest;
+use pkgtorrent_test_support::ask;
+use pkgtorrent_test_support::http::{Connection, Response};
+
+use super::{check_whole, digests, introduce, peer_id, port};
+use crate::bench::{Bench, milliseconds, timed};
+use crate::data::Random;
+use crate::data::packages::{Packages, Repository};
+use crate::sample::{Sample, Unit};
+use crate::scoreboard::{Scoreboard, Target};
+
+/// How many packages a set has.
+const PACKAGES: usize = 300;
+
+/// How many different sets a round asks for: the 99th percentile is then the tenth slowest.
+const SETS: usize = 1000;
+
+/// Measures the figure.
+pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<()> {
+    let packages = Packages::open(&bench.data)?;
+    let all = packages.of(Repository::Many);
+    packages.warm(&all)?;
+    let known = digests(&all);
+    let state = bench.fresh_state()?;
+    let service = bench.launch(&packages.root, &state).start();
+    introduce(service.addr(), &known)?;
+    let mut connection = Connection::open(service.addr())?;
+    let (mut handler, mut client) = (Vec::new(), Vec::new());
+    for round in 0..bench.rounds {
+        let mut random = Random::new(u64::from(round) + 1000);
+        let times = (0..SETS).map(|number| {
+            let set: Vec<PackageDigest> = random
+                .distinct(PACKAGES, known.len())
+                .into_iter()
+                .map(|index| known[index])
+                .collect();
+            // Each asker is another host, as in a burst.
+            let host = round as usize * SETS + number;
+            let request = ask::set_request(&set, Some((port(host), peer_id(host))));
+            let (time, response) = timed(|| connection.send(&request));
+            let response = response.context("posting a set")?.expect_status(200);
+            let handler_ms = handler_ms(&response)?;
+            check_whole(&ask::plan_of(response), PACKAGES)?;
+            Ok((handler_ms, milliseconds(time)))
+        });
+        let times: Vec<(f64, f64)> = times.collect::<anyhow::Result<_>>()?;
+        handler.push(Sample::new(Unit::Milliseconds, times.iter().map(|time| time.0)));
+        client.push(Sample::new(Unit::Milliseconds, times.iter().map(|time| time.1)));
+    }
+    let each = |rounds: &[Sample], percent| {
+        Sample::new(
+            Unit::Milliseconds,
+            rounds.iter().map(|round| round.percentile(percent)),
+        )
+    };
+    board.add(
+        "seen",
+        "300 known packages, handler p99",
+        &each(&handler, 99.0),
+        Target::Under(5.0),
+    );
+    board.add(
+        "seen",
+        "300 known packages, handler p50",
+        &each(&handler, 50.0),
+        Target::None,
+    );
+    board.add(
+        "seen",
+        "300 known packages, POST p99 at the client",
+        &each(&client, 99.0),
+        Target::None,
+    );
+    board.add(
+        "seen",
+        "300 known packages, POST p50 at the client",
+        &each(&client, 50.0),
+        Target::None,
+    );
+    Ok(())
+}
+
+/// What the service says that its handler took.
+fn handler_ms(response: &Response) -> anyhow::Result<f64> {
+    let timing = response
+        .header("server-timing")
+        .context("the plan has no Server-Timing")?;
+    let duration = timing
+        .split([';', ','])
+        .find_map(|part| part.trim().strip_prefix("dur="));
+    let duration = duration.with_context(|| format!("Server-Timing without a duration: {timing:?}"))?;
+    duration
+        .parse()
+        .with_context(|| format!("Server-Timing: {timing:?}"))
+}

@@ -1,0 +1,103 @@
+//! The scoreboard: one line per figure that the service holds itself to, measured on this machine in this run.
+//!
+//! *Goals*: both sides of a comparison get the same files, the same warm page cache, the same connections and cores,
+//! in turns; every value is the median of several rounds and comes with its spread; an answer that is wrong or an error
+//! never counts as a fast one.
+//! *Non-goals*: absolute truth. The machine has other things to do, so a value is only worth its spread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::{Parser, ValueEnum};
+
+mod bench;
+mod data;
+mod figures;
+mod nginx;
+mod sample;
+mod scoreboard;
+mod transfer;
+mod usage;
+mod wrk;
+
+use bench::Bench;
+use scoreboard::Scoreboard;
+
+/// Measures what the service reaches beside what it has to reach.
+///
+/// Exits with 0 also when a target is missed, unless `--strict` is given; with 1 when something cannot be measured.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// What to measure; everything when nothing is named.
+    figures: Vec<Figure>,
+    /// Exit with 1 when a target is missed.
+    #[arg(long)]
+    strict: bool,
+    /// How often each figure is measured.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+}
+
+/// What can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Figure {
+    /// Bundles of packages never seen before, beside openssl.
+    Build,
+    /// Sets never seen before, made of packages that were.
+    Seen,
+    /// Plans of known sets.
+    Plans,
+    /// Announces, pure and over HTTP.
+    Tracker,
+    /// The start over 100,000 packages, and the memory they take.
+    Catalog,
+    /// Files and ranges of files, beside nginx.
+    Webseed,
+}
+
+impl Figure {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Seen => "seen",
+            Self::Plans => "plans",
+            Self::Tracker => "tracker",
+            Self::Catalog => "catalog",
+            Self::Webseed => "webseed",
+        }
+    }
+
+    fn measure(self, bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<()> {
+        match self {
+            Self::Build => figures::build::measure(bench, board),
+            Self::Seen => figures::seen::measure(bench, board),
+            Self::Plans => figures::plans::measure(bench, board),
+            Self::Tracker => figures::tracker::measure(bench, board),
+            Self::Catalog => figures::catalog::measure(bench, board),
+            Self::Webseed => figures::webseed::measure(bench, board),
+        }
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let bench = Bench::prepare(arguments.rounds)?;
+    let chosen = match arguments.figures.as_slice() {
+        [] => Figure::value_variants(),
+        some => some,
+    };
+    let mut board = Scoreboard::default();
+    for figure in chosen {
+        eprintln!("{}", figure.name());
+        // The test support panics where a test would have failed; the other figures are still worth measuring.
+        let outcome = catch_unwind(AssertUnwindSafe(|| figure.measure(&bench, &mut board)));
+        let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("it panicked: see above")));
+        if let Err(reason) = outcome {
+            board.add_failure(figure.name(), &reason);
+        }
+    }
+    println!("{board}");
+    let is_bad = board.has_failures() || (arguments.strict && board.has_misses());
+    Ok(ExitCode::from(u8::from(is_bad)))
+}
