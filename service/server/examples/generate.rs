@@ -11,9 +11,7 @@ fn main() -> anyhow::Result<()> {
     let target: PathBuf = std::env::args_os().nth(1).context("usage: generate DIR")?.into();
     write(&target.join("man/pkgtorrent-service.8"), &service_page()?)?;
     write(&target.join("man/pkgtorrent-service.conf.5"), &conf_page())?;
-    let default = target
-        .join("packaging")
-        .join(DEFAULT_CONFIG.trim_start_matches('/'));
+    let default = target.join("packaging").join(DEFAULT_CONFIG.trim_start_matches('/'));
     write(&default, &default_file())
 }
 
@@ -25,10 +23,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 fn service_page() -> anyhow::Result<String> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Args::command())
-        .section("8")
-        .date("")
-        .render(&mut page)?;
+    clap_mangen::Man::new(Args::command()).section("8").date("").render(&mut page)?;
     let mut page = String::from_utf8(page)?;
     page.push_str(
         ".SH FILES\n.TP\n\\fI/etc/pkgtorrent/pkgtorrent\\-service.conf\\fR\nThe configuration: see\n\
@@ -61,13 +56,6 @@ fn conf_page() -> String {
 
 /// Text as roff takes it: no hyphenation of option names, no accidental requests.
 fn roff(text: &str) -> String {
-    let escaped = text
-        .replace('\\', "\\e")
-        .replace('-', "\\-")
-        .replace('"', "\\(dq");
-    if escaped.starts_with(['.', '\'']) {
-        format!("\\&{escaped}")
-    } else {
-        escaped
-    }
+    let escaped = text.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq");
+    if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }
 }

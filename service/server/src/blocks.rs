@@ -51,12 +51,7 @@ pub(crate) fn hash_file(mut file: &File, listed_by: Algorithm, piece_len: PieceL
     }
     let identity = Sha256Digest(identity.finalize().into());
     let listed = alias.map_or(identity.into(), RunningDigest::finish);
-    Ok(Hashed {
-        identity,
-        listed,
-        blocks: pieces.finish(),
-        size,
-    })
+    Ok(Hashed { identity, listed, blocks: pieces.finish(), size })
 }
 
 struct PieceHash {
@@ -68,12 +63,7 @@ struct PieceHash {
 
 impl PieceHash {
     fn new(piece_len: PieceLen) -> Self {
-        Self {
-            piece_len: piece_len.bytes() as usize,
-            hash: Sha1::new(),
-            filled: 0,
-            blocks: Vec::new(),
-        }
+        Self { piece_len: piece_len.bytes() as usize, hash: Sha1::new(), filled: 0, blocks: Vec::new() }
     }
 
     fn update(&mut self, mut bytes: &[u8]) {

@@ -102,16 +102,18 @@ impl PartsBody {
         }
     }
 
+    /// The same length with nothing in it: the answer to a HEAD.
+    pub(crate) fn without_content(mut self) -> Self {
+        self.parts.clear();
+        self
+    }
+
     /// Whether the client has taken what came before fast enough to get more.
     fn check_pace(&mut self) -> Result<(), BodyError> {
         let started = *self.started.get_or_insert_with(Instant::now);
         let late = started.elapsed().saturating_sub(self.pace.grace);
         let owed = late.as_secs().saturating_mul(self.pace.min_rate);
-        if self.sent < owed {
-            Err(BodyError::TooSlow)
-        } else {
-            Ok(())
-        }
+        if self.sent < owed { Err(BodyError::TooSlow) } else { Ok(()) }
     }
 
     fn next_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -121,10 +123,7 @@ impl PartsBody {
             };
             self.reading = None;
             let read = read.unwrap_or_else(|e| Err(io::Error::other(e)));
-            return Poll::Ready(Some(
-                read.map_err(BodyError::from)
-                    .and_then(|buffer| self.checked(buffer)),
-            ));
+            return Poll::Ready(Some(read.map_err(BodyError::from).and_then(|buffer| self.checked(buffer))));
         }
         match self.parts.front_mut() {
             None => Poll::Ready(None),
@@ -162,12 +161,8 @@ impl PartsBody {
         let file = Arc::clone(file);
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(len, 0);
-        let in_memory = rustix::io::preadv2(
-            &file,
-            &mut [IoSliceMut::new(&mut buffer)],
-            from,
-            ReadWriteFlags::NOWAIT,
-        );
+        let in_memory =
+            rustix::io::preadv2(&file, &mut [IoSliceMut::new(&mut buffer)], from, ReadWriteFlags::NOWAIT);
         match in_memory {
             Ok(n) if n > 0 => {
                 buffer.truncate(n);
@@ -229,10 +224,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    const PACE: Pace = Pace {
-        min_rate: 1,
-        grace: Duration::from_secs(60),
-    };
+    const PACE: Pace = Pace { min_rate: 1, grace: Duration::from_secs(60) };
 
     fn body(file: &File, parts: Vec<Part>) -> PartsBody {
         let source = file.try_clone().expect("cloned");
@@ -258,13 +250,7 @@ mod tests {
         let body = body(&file, parts);
         assert_eq!(body.size(), BodySize::Sized(4 + 200_000 + 100_000 + 1));
         let all = actix_web::body::to_bytes(body).await.expect("all of it");
-        let expected = [
-            b"head",
-            &content[10..200_010],
-            &[0; 100_000][..],
-            &content[299_999..],
-        ]
-        .concat();
+        let expected = [b"head", &content[10..200_010], &[0; 100_000][..], &content[299_999..]].concat();
         assert_eq!(all, expected);
     }
 
@@ -284,10 +270,7 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&[1; 200_000]).expect("written");
         let mut body = body(&file, vec![Part::File(0, 200_000)]);
-        body.pace = Pace {
-            min_rate: 1 << 30,
-            grace: Duration::ZERO,
-        };
+        body.pace = Pace { min_rate: 1 << 30, grace: Duration::ZERO };
         assert!(matches!(next(&mut body).await, Some(Ok(_))));
         std::thread::sleep(Duration::from_millis(1100));
         assert!(matches!(next(&mut body).await, Some(Err(BodyError::TooSlow))));

@@ -31,10 +31,7 @@ impl Bundle {
             name: package.name.clone(),
             size: package.size,
         });
-        let blocks = packages
-            .iter()
-            .flat_map(|package| package.blocks.iter().copied())
-            .collect();
+        let blocks = packages.iter().flat_map(|package| package.blocks.iter().copied()).collect();
         let info = BundleInfo::new(piece_len, members.collect(), blocks)?;
         let bytes = info.encode()?;
         let bundle = Self {
@@ -55,9 +52,7 @@ impl Bundle {
             blocks.extend_from_slice(&packages.stored_blocks(&package.identity, self.piece_len)?);
         }
         let info = BundleInfo::new(self.piece_len, self.packages.clone(), blocks).ok()?;
-        info.encode()
-            .ok()
-            .filter(|bytes| InfoHash::of(bytes) == self.info_hash)
+        info.encode().ok().filter(|bytes| InfoHash::of(bytes) == self.info_hash)
     }
 
     /// The index of a package's file in the info dictionary, in which padding counts.
@@ -102,14 +97,7 @@ impl Bundle {
             packages.push(BundlePackage { identity, name, size });
         }
         let piece_len = PieceLen::from_bytes(piece_len.into())?;
-        Some(Self {
-            info_hash,
-            info_len,
-            piece_len,
-            is_home,
-            formed,
-            packages,
-        })
+        Some(Self { info_hash, info_len, piece_len, is_home, formed, packages })
     }
 }
 
@@ -120,13 +108,7 @@ mod tests {
     fn package(n: u8, size: u64) -> Package {
         let blocks = vec![n; PieceLen::Small.pieces(size) as usize * 20].into();
         let name = FileName::new(&format!("p{n}.rpm")).expect("a name");
-        Package {
-            identity: Sha256Digest([n; 32]),
-            name,
-            size,
-            piece_len: PieceLen::Small,
-            blocks,
-        }
+        Package { identity: Sha256Digest([n; 32]), name, size, piece_len: PieceLen::Small, blocks }
     }
 
     #[test]
@@ -134,20 +116,9 @@ mod tests {
         let packages = [package(1, 32_768), package(2, 5), package(3, 40_000)];
         let packages: Vec<&Package> = packages.iter().collect();
         let (bundle, info) = Bundle::form(PieceLen::Small, &packages, true, 9).expect("forms");
-        assert_eq!(
-            Bundle::from_bytes(bundle.info_hash, &bundle.to_bytes()).as_ref(),
-            Some(&bundle)
-        );
+        assert_eq!(Bundle::from_bytes(bundle.info_hash, &bundle.to_bytes()).as_ref(), Some(&bundle));
         let parsed = BundleInfo::parse(&info).expect("parses");
         let files: Vec<u32> = bundle.files().map(|(_, file)| file).collect();
-        assert_eq!(
-            files,
-            parsed
-                .layout()
-                .extents()
-                .iter()
-                .map(|e| e.file)
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(files, parsed.layout().extents().iter().map(|e| e.file).collect::<Vec<_>>());
     }
 }

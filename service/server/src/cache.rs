@@ -18,15 +18,8 @@ struct Inner<K, V> {
 
 impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     pub(crate) fn new(weight_max: usize) -> Self {
-        let inner = Inner {
-            values: HashMap::new(),
-            order: VecDeque::new(),
-            weight: 0,
-        };
-        Self {
-            inner: Mutex::new(inner),
-            weight_max,
-        }
+        let inner = Inner { values: HashMap::new(), order: VecDeque::new(), weight: 0 };
+        Self { inner: Mutex::new(inner), weight_max }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<V> {
@@ -65,10 +58,7 @@ mod tests {
         cache.put("a", 3, 5);
         assert_eq!((cache.get(&"a"), cache.get(&"b")), (Some(3), Some(2)));
         cache.put("c", 4, 3);
-        assert_eq!(
-            (cache.get(&"a"), cache.get(&"b"), cache.get(&"c")),
-            (None, Some(2), Some(4))
-        );
+        assert_eq!((cache.get(&"a"), cache.get(&"b"), cache.get(&"c")), (None, Some(2), Some(4)));
         cache.put("huge", 5, 99);
         assert_eq!((cache.get(&"c"), cache.get(&"huge")), (None, Some(5)));
     }

@@ -51,10 +51,7 @@ mod tests {
             digest.update(b"a");
             digest.update(b"bc");
             let text = digest.finish().to_string();
-            assert!(
-                text.starts_with(&format!("{}:{start}", algorithm.name())),
-                "{text}"
-            );
+            assert!(text.starts_with(&format!("{}:{start}", algorithm.name())), "{text}");
         }
     }
 }

@@ -20,9 +20,7 @@ pub(crate) struct Flight<K: Hash + Eq, V> {
 
 impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            waiting: Mutex::new(HashMap::new()),
-        })
+        Arc::new(Self { waiting: Mutex::new(HashMap::new()) })
     }
 
     /// A seat, and for the first to come the duty to make what all wait for.
@@ -36,13 +34,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
             return (result, None);
         }
         waiting.insert(key.clone(), vec![seat]);
-        (
-            result,
-            Some(Flight {
-                flights: Arc::clone(self),
-                key: Some(key),
-            }),
-        )
+        (result, Some(Flight { flights: Arc::clone(self), key: Some(key) }))
     }
 
     /// How many are under way.
@@ -66,11 +58,7 @@ impl<K: Hash + Eq, V> Flight<K, V> {
         let Some(key) = self.key.take() else {
             return Vec::new();
         };
-        let mut waiting = self
-            .flights
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.flights.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.remove(&key).unwrap_or_default()
     }
 }

@@ -17,6 +17,7 @@ mod digesting;
 mod fingerprint;
 mod flights;
 mod http;
+mod metering;
 mod packages;
 mod planner;
 mod registry;
@@ -95,21 +96,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
     on_listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
-        .set_buckets(&[0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0])
-        .and_then(|builder| builder.install_recorder())
-        .map_err(|error| RunError::Metrics(error.to_string()))?;
-    let root = Root::open(&settings.root).map_err(|source| RunError::Root {
-        path: settings.root.clone(),
-        source,
-    })?;
+    let metrics = metering::install().map_err(|error| RunError::Metrics(error.to_string()))?;
+    let root = Root::open(&settings.root)
+        .map_err(|source| RunError::Root { path: settings.root.clone(), source })?;
     check_apart(&settings.state, root.path())?;
     // Before anything else, so that a port in use costs no scan.
-    let listeners = settings
-        .listen
-        .iter()
-        .map(|&address| bind(address))
-        .collect::<Result<Vec<_>, _>>()?;
+    let listeners = settings.listen.iter().map(|&address| bind(address)).collect::<Result<Vec<_>, _>>()?;
 
     let (root, state) = (Arc::new(root), Arc::new(State::open(&settings.state)?));
     let packages = Packages::start(Arc::clone(&root), Arc::clone(&state), settings.build_threads)?;
@@ -117,36 +109,25 @@ pub async fn run(
     let planner = Planner::new(Arc::clone(&packages), registry.clone(), Arc::clone(&state));
     let scanner = Scanner::new(root, state, settings.build_threads);
     let rescan_interval = settings.rescan_interval;
-    let service = Data::new(Service {
-        settings,
-        packages,
-        planner,
-        registry,
-        metrics: recorder,
-        ready: false.into(),
-    });
+    let service = Data::new(Service { settings, packages, planner, registry, metrics, ready: false.into() });
 
     let end = Arc::new(AtomicBool::new(false));
     let scanning = {
         let (service, end) = (service.clone(), Arc::clone(&end));
-        std::thread::Builder::new()
-            .name("scanner".into())
-            .spawn(move || {
-                catalog::watch(scanner, rescan_interval, &end, |catalog| {
-                    tracing::info!(
-                        "{} packages in {} repositories",
-                        catalog.packages(),
-                        catalog.repositories().count()
-                    );
-                    service.packages.publish(catalog);
-                    service.ready.store(true, Ordering::Release);
-                });
-            })?
+        std::thread::Builder::new().name("scanner".into()).spawn(move || {
+            catalog::watch(scanner, rescan_interval, &end, |catalog| {
+                tracing::info!(
+                    "{} packages in {} repositories",
+                    catalog.packages(),
+                    catalog.repositories().count()
+                );
+                service.packages.publish(catalog);
+                service.ready.store(true, Ordering::Release);
+            });
+        })?
     };
-    let addresses: Vec<SocketAddr> = listeners
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<Result<_, _>>()?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     let server = serve(service.clone(), listeners)?;
     on_listening(&addresses);
     let sweeping = tokio::spawn(sweep(service.clone()));
@@ -198,11 +179,7 @@ fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, 
 fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
     let bound = || -> std::io::Result<TcpListener> {
-        let family = if address.is_ipv6() {
-            AddressFamily::INET6
-        } else {
-            AddressFamily::INET
-        };
+        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
         sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -218,19 +195,10 @@ fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
 
 /// The state must not be served, and the root not be filled with it.
 fn check_apart(state: &Path, root: &Path) -> Result<(), RunError> {
-    std::fs::create_dir_all(state).map_err(|source| StateError::Io {
-        path: state.to_owned(),
-        source,
-    })?;
-    let state = state.canonicalize().map_err(|source| StateError::Io {
-        path: state.to_owned(),
-        source,
-    })?;
+    std::fs::create_dir_all(state).map_err(|source| StateError::Io { path: state.to_owned(), source })?;
+    let state = state.canonicalize().map_err(|source| StateError::Io { path: state.to_owned(), source })?;
     if state.starts_with(root) || root.starts_with(&state) {
-        return Err(RunError::StateInRoot {
-            state,
-            root: root.to_owned(),
-        });
+        return Err(RunError::StateInRoot { state, root: root.to_owned() });
     }
     Ok(())
 }

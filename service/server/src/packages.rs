@@ -181,15 +181,7 @@ impl Packages {
             }
             let path = located.path.clone();
             let piece_len = PieceLen::for_package(located.size);
-            let read = self
-                .read(
-                    Located {
-                        fingerprint,
-                        ..located
-                    },
-                    piece_len,
-                )
-                .await;
+            let read = self.read(Located { fingerprint, ..located }, piece_len).await;
             // Only the very file that was opened, as it was when it was read, is what was asked for.
             let is_same = || stored_identity(&self.state, &path, &fingerprint) == Some(identity);
             if matches!(read, Ok(Ok(_))) && is_same() {
@@ -216,13 +208,7 @@ impl Packages {
         }
         let blocks = self.stored_blocks(&identity, piece_len)?;
         let name = file_name(&located.path)?;
-        Some(Package {
-            identity,
-            name,
-            size: located.size,
-            piece_len,
-            blocks: blocks.into(),
-        })
+        Some(Package { identity, name, size: located.size, piece_len, blocks: blocks.into() })
     }
 
     fn is_identity_of(&self, listed: &PackageDigest, identity: Sha256Digest) -> bool {
@@ -244,22 +230,14 @@ impl Packages {
     fn read(&self, located: Located, piece_len: PieceLen) -> oneshot::Receiver<ReadingResult> {
         let (result, flight) = self.readings.join((located.path.clone(), piece_len));
         if let Some(flight) = flight {
-            self.queue.push(Job {
-                located,
-                piece_len,
-                flight,
-            });
+            self.queue.push(Job { located, piece_len, flight });
         }
         result
     }
 
     /// Reads a file, and lands its flight once what was found is stored.
     fn run(&self, job: Job) {
-        let Job {
-            located,
-            piece_len,
-            flight,
-        } = job;
+        let Job { located, piece_len, flight } = job;
         match self.read_verified(&located, piece_len) {
             Ok((package, verified, listed)) => {
                 if listed.identity().is_none() {
@@ -295,29 +273,9 @@ impl Packages {
             damaged.insert(located.path.clone(), fingerprint);
             return Err(Unusable::Damaged);
         }
-        let Hashed {
-            identity,
-            listed,
-            blocks,
-            size,
-        } = hashed;
-        let verified = Verified {
-            identity,
-            size,
-            path: located.path.clone(),
-            fingerprint,
-        };
-        Ok((
-            Package {
-                identity,
-                name,
-                size,
-                piece_len,
-                blocks: blocks.into(),
-            },
-            verified,
-            listed,
-        ))
+        let Hashed { identity, listed, blocks, size } = hashed;
+        let verified = Verified { identity, size, path: located.path.clone(), fingerprint };
+        Ok((Package { identity, name, size, piece_len, blocks: blocks.into() }, verified, listed))
     }
 
     /// Reads a file that looks the same before and after.
@@ -364,11 +322,7 @@ struct Queue {
 
 impl Queue {
     fn push(&self, job: Job) {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .push_back(job);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).0.push_back(job);
         self.changed.notify_one();
     }
 
@@ -439,11 +393,7 @@ pub(crate) fn records(
             key: blocks_key(&verified.identity, piece_len),
             value: Some(blocks.to_vec()),
         },
-        Record {
-            table: Table::Files,
-            key: verified.path.as_os_str().as_bytes().to_vec(),
-            value: Some(file),
-        },
+        Record { table: Table::Files, key: verified.path.as_os_str().as_bytes().to_vec(), value: Some(file) },
     ];
     if listed.identity().is_none() {
         records.push(Record {

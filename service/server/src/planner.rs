@@ -106,10 +106,7 @@ impl Planner {
         while !bytes.is_empty() && packages.len() < SET_PACKAGES_MAX {
             packages.push(take_digest(&mut bytes)?);
         }
-        PackageSet::new(packages)
-            .ok()
-            .filter(|set| set.digest() == digest)
-            .map(Arc::new)
+        PackageSet::new(packages).ok().filter(|set| set.digest() == digest).map(Arc::new)
     }
 
     /// The plan of a set. `outdated` is one that turned out not to hold any more.
@@ -137,11 +134,8 @@ impl Planner {
     async fn make_plan(self: &Arc<Self>, digest: SetDigest, set: Arc<PackageSet>) -> Planned {
         let catalog = self.packages.catalog();
         let found = self.prepare(&set, &catalog, None).await?;
-        let by_identity: HashMap<Sha256Digest, Package> = found
-            .iter()
-            .flatten()
-            .map(|package| (package.identity, package.clone()))
-            .collect();
+        let by_identity: HashMap<Sha256Digest, Package> =
+            found.iter().flatten().map(|package| (package.identity, package.clone())).collect();
         let (mut shares, homes_generation) = self
             .registry
             .run(move |registry| {
@@ -154,27 +148,13 @@ impl Planner {
                 self.keep_info(share.bundle.info_hash, info);
             }
         }
-        let plan = Arc::new(lay_out(
-            &set,
-            &found,
-            shares,
-            homes_generation,
-            catalog.generation(),
-        ));
+        let plan = Arc::new(lay_out(&set, &found, shares, homes_generation, catalog.generation()));
         if self.state.get(Table::Sets, &digest.0.0).is_none() {
             let value = set.packages().iter().flat_map(digest_key).collect();
-            let record = Record {
-                table: Table::Sets,
-                key: digest.0.0.to_vec(),
-                value: Some(value),
-            };
+            let record = Record { table: Table::Sets, key: digest.0.0.to_vec(), value: Some(value) };
             self.state.save_later(vec![record]);
         }
-        self.plans.put(
-            digest,
-            (Arc::clone(&set), Arc::clone(&plan)),
-            set.packages().len(),
-        );
+        self.plans.put(digest, (Arc::clone(&set), Arc::clone(&plan)), set.packages().len());
         metrics::counter!("pkgtorrent_sets_planned_total").increment(1);
         Ok(plan)
     }
@@ -253,11 +233,7 @@ impl Planner {
         if let Some(info) = self.infos.get(&info_hash) {
             return Ok(Some(info));
         }
-        let Some(bundle) = self
-            .registry
-            .run(move |registry| registry.bundle(&info_hash))
-            .await?
-        else {
+        let Some(bundle) = self.registry.run(move |registry| registry.bundle(&info_hash)).await? else {
             return Ok(None);
         };
         let planner = Arc::clone(self);
@@ -278,13 +254,8 @@ impl Planner {
 
 /// All packages of a set, or the names of those that are missing.
 fn whole(set: &PackageSet, found: Vec<Option<Package>>) -> Result<Vec<Package>, PlanError> {
-    let missing: Vec<PackageDigest> = set
-        .packages()
-        .iter()
-        .zip(&found)
-        .filter(|(_, package)| package.is_none())
-        .map(|(d, _)| *d)
-        .collect();
+    let missing: Vec<PackageDigest> =
+        set.packages().iter().zip(&found).filter(|(_, package)| package.is_none()).map(|(d, _)| *d).collect();
     if missing.is_empty() {
         Ok(found.into_iter().flatten().collect())
     } else {
@@ -296,17 +267,9 @@ fn whole(set: &PackageSet, found: Vec<Option<Package>>) -> Result<Vec<Package>, 
 /// clients are sent little padding, unless that makes too many pieces.
 fn torrent_piece_len(packages: &[Package]) -> PieceLen {
     let has = |class: &PieceLen| packages.iter().any(|package| package.piece_len == *class);
-    let pieces = |class: PieceLen| {
-        packages
-            .iter()
-            .map(|package| class.pieces(package.size))
-            .sum::<u64>()
-    };
+    let pieces = |class: PieceLen| packages.iter().map(|package| class.pieces(package.size)).sum::<u64>();
     let classes: Vec<PieceLen> = PieceLen::ALL.into_iter().filter(has).collect();
-    let fits = classes
-        .iter()
-        .copied()
-        .find(|&class| pieces(class) <= SET_TORRENT_PIECES_MAX);
+    let fits = classes.iter().copied().find(|&class| pieces(class) <= SET_TORRENT_PIECES_MAX);
     fits.or(classes.last().copied()).unwrap_or(PieceLen::Small)
 }
 
@@ -325,13 +288,8 @@ fn lay_out(
             homes.extend(files.get(member).map(|&file| (*member, (at, file))));
         }
     }
-    let mut bundles: Vec<PlannedBundle> = shares
-        .into_iter()
-        .map(|s| PlannedBundle {
-            bundle: s.bundle,
-            files: Vec::new(),
-        })
-        .collect();
+    let mut bundles: Vec<PlannedBundle> =
+        shares.into_iter().map(|s| PlannedBundle { bundle: s.bundle, files: Vec::new() }).collect();
     let mut unknown = Vec::new();
     for (index, (digest, package)) in (0..).zip(set.packages().iter().zip(found)) {
         match package.as_ref().and_then(|package| homes.get(&package.identity)) {
@@ -339,12 +297,7 @@ fn lay_out(
             None => unknown.push(*digest),
         }
     }
-    SetPlan {
-        bundles,
-        unknown,
-        homes_generation,
-        catalog_generation,
-    }
+    SetPlan { bundles, unknown, homes_generation, catalog_generation }
 }
 
 #[cfg(test)]
@@ -355,33 +308,15 @@ mod tests {
     fn package(n: u8, size: u64) -> Package {
         let name = FileName::new("p.rpm").expect("a name");
         let piece_len = PieceLen::for_package(size);
-        Package {
-            identity: Sha256Digest([n; 32]),
-            name,
-            size,
-            piece_len,
-            blocks: Arc::new([]),
-        }
+        Package { identity: Sha256Digest([n; 32]), name, size, piece_len, blocks: Arc::new([]) }
     }
 
     #[test]
     fn a_mixed_torrent_takes_the_shortest_pieces_that_fit() {
         let mib = 1 << 20;
-        assert_eq!(
-            torrent_piece_len(&[package(1, 5), package(2, 9)]),
-            PieceLen::Small
-        );
-        assert_eq!(
-            torrent_piece_len(&[package(1, 5), package(2, 5 * mib)]),
-            PieceLen::Small
-        );
-        assert_eq!(
-            torrent_piece_len(&[package(1, 5 * mib), package(2, 99 * mib)]),
-            PieceLen::Medium
-        );
-        assert_eq!(
-            torrent_piece_len(&[package(1, 5), package(2, 900 * mib)]),
-            PieceLen::Large
-        );
+        assert_eq!(torrent_piece_len(&[package(1, 5), package(2, 9)]), PieceLen::Small);
+        assert_eq!(torrent_piece_len(&[package(1, 5), package(2, 5 * mib)]), PieceLen::Small);
+        assert_eq!(torrent_piece_len(&[package(1, 5 * mib), package(2, 99 * mib)]), PieceLen::Medium);
+        assert_eq!(torrent_piece_len(&[package(1, 5), package(2, 900 * mib)]), PieceLen::Large);
     }
 }

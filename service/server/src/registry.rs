@@ -80,18 +80,16 @@ impl RegistryHandle {
             last_formed: 0,
         };
         registry.restore();
-        std::thread::Builder::new()
-            .name("registry".into())
-            .spawn(move || {
-                let mut swept = Instant::now();
-                while let Some(errand) = waiting.blocking_recv() {
-                    errand(&mut registry);
-                    if swept.elapsed() >= SWEEP_INTERVAL {
-                        registry.sweep();
-                        swept = Instant::now();
-                    }
+        std::thread::Builder::new().name("registry".into()).spawn(move || {
+            let mut swept = Instant::now();
+            while let Some(errand) = waiting.blocking_recv() {
+                errand(&mut registry);
+                if swept.elapsed() >= SWEEP_INTERVAL {
+                    registry.sweep();
+                    swept = Instant::now();
                 }
-            })?;
+            }
+        })?;
         Ok(Self { errands })
     }
 
@@ -144,11 +142,7 @@ impl Registry {
                 self.keep(bundle);
             }
             if let Some(bundle) = self.bundle(&share.info_hash) {
-                planned.push(Share {
-                    bundle,
-                    members: share.members,
-                    info,
-                });
+                planned.push(Share { bundle, members: share.members, info });
             }
         }
         planned
@@ -186,11 +180,7 @@ impl Registry {
                 .map(|i| i.peers)
                 .collect(),
             peer_id => {
-                let asker = Asker {
-                    address: asker.address,
-                    peer_id,
-                    complete: false,
-                };
+                let asker = Asker { address: asker.address, peer_id, complete: false };
                 bundles
                     .iter()
                     .map(|&bundle| self.tracker.peers_of(bundle, &asker, usize::MAX, now))
@@ -199,11 +189,7 @@ impl Registry {
         };
         let counted = bundles.iter().zip(joined).map(|(bundle, peers)| {
             let count = self.tracker.count(bundle).unwrap_or_default();
-            FirstPeers {
-                peers,
-                complete: count.complete,
-                incomplete: count.incomplete,
-            }
+            FirstPeers { peers, complete: count.complete, incomplete: count.incomplete }
         });
         Ok(Some(counted.collect()))
     }
@@ -250,11 +236,7 @@ impl Registry {
         let mut records = Vec::new();
         for info_hash in expired.bundles {
             self.bundles.remove(&info_hash);
-            records.push(Record {
-                table: Table::Bundles,
-                key: info_hash.0.to_vec(),
-                value: None,
-            });
+            records.push(Record { table: Table::Bundles, key: info_hash.0.to_vec(), value: None });
         }
         if !records.is_empty() {
             self.state.save_later(records);
@@ -267,10 +249,7 @@ impl Registry {
         let gauge = |name: &'static str, value: usize| metrics::gauge!(name).set(value as f64);
         gauge("pkgtorrent_bundles", self.bundles.len());
         gauge("pkgtorrent_peers_complete", stats.v4_complete + stats.v6_complete);
-        gauge(
-            "pkgtorrent_peers_incomplete",
-            stats.v4_incomplete + stats.v6_incomplete,
-        );
+        gauge("pkgtorrent_peers_incomplete", stats.v4_incomplete + stats.v6_incomplete);
     }
 }
 

@@ -63,9 +63,7 @@ impl Root {
     /// For paths over symlinks that the kernel would not follow, and for kernels before 5.6, which cannot check.
     fn open_resolved(&self, relative: &Path) -> io::Result<OwnedFd> {
         let resolved = self.path.join(relative).canonicalize()?;
-        let inside = resolved
-            .strip_prefix(&self.path)
-            .map_err(|_| io::ErrorKind::NotFound)?;
+        let inside = resolved.strip_prefix(&self.path).map_err(|_| io::ErrorKind::NotFound)?;
         match self.open_beneath(inside, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS) {
             Err(rustix::io::Errno::NOSYS) => {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
@@ -78,11 +76,7 @@ impl Root {
     /// What the file at `relative` is now, following symlinks; only for noticing changes, never for serving.
     pub(crate) fn fingerprint(&self, relative: &Path) -> io::Result<Fingerprint> {
         let metadata = self.path.join(relative).metadata()?;
-        if metadata.is_file() {
-            Ok(Fingerprint::of(&metadata))
-        } else {
-            Err(io::ErrorKind::NotFound.into())
-        }
+        if metadata.is_file() { Ok(Fingerprint::of(&metadata)) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }
 
@@ -121,14 +115,8 @@ mod tests {
         symlink("dir/file", at("relative-in")).expect("linked");
         symlink(at("dir"), at("absolute-in")).expect("linked");
         symlink("loop", at("loop")).expect("linked");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            at("fifo"),
-            rustix::fs::FileType::Fifo,
-            Mode::RUSR,
-            0,
-        )
-        .expect("made");
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
+            .expect("made");
 
         let root = Root::open(inside.path()).expect("opens");
         for path in ["dir/file", "relative-in", "absolute-in/file"] {

@@ -174,18 +174,12 @@ impl Keys {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(keys),
             Err(source) => {
-                return Err(SettingsError::Io {
-                    path: directory.into(),
-                    source,
-                });
+                return Err(SettingsError::Io { path: directory.into(), source });
             }
         };
         let is_conf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "conf");
-        let mut drop_ins: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(is_conf)
-            .collect();
+        let mut drop_ins: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(is_conf).collect();
         drop_ins.sort();
         for drop_in in drop_ins {
             keys = read_one(&drop_in)?.or(keys);
@@ -197,18 +191,11 @@ impl Keys {
     pub fn settle(self) -> Result<Settings, SettingsError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = |n: Option<usize>| n.filter(|&n| n > 0).unwrap_or(cores);
-        let root = self
-            .root
-            .ok_or_else(|| wrong("root", "say which directory to serve: --root DIR"))?;
+        let root = self.root.ok_or_else(|| wrong("root", "say which directory to serve: --root DIR"))?;
         let tracker = pkgtorrent_tracker::Settings {
             peers_per_answer_max: self.peers_per_answer.unwrap_or(50).clamp(1, 500),
-            peer_networks: self
-                .peer_networks
-                .unwrap_or_else(pkgtorrent_tracker::default_peer_networks),
-            flood: flood(
-                self.announces_per_second.unwrap_or(50),
-                self.announces_burst.unwrap_or(400),
-            ),
+            peer_networks: self.peer_networks.unwrap_or_else(pkgtorrent_tracker::default_peer_networks),
+            flood: flood(self.announces_per_second.unwrap_or(50), self.announces_burst.unwrap_or(400)),
             ..pkgtorrent_tracker::Settings::with_interval(seconds(
                 "announce_interval",
                 self.announce_interval,
@@ -216,9 +203,7 @@ impl Keys {
                 1..=86_400,
             )?)
         };
-        let listen = self
-            .listen
-            .unwrap_or_else(|| vec![SocketAddr::from(([0_u16; 8], 7070))]);
+        let listen = self.listen.unwrap_or_else(|| vec![SocketAddr::from(([0_u16; 8], 7070))]);
         if listen.is_empty() {
             return Err(wrong("listen", "name at least one address"));
         }
@@ -227,12 +212,7 @@ impl Keys {
             listen,
             state: self.state.unwrap_or_else(default_state),
             public_url: public_url(self.public_url.unwrap_or_default())?,
-            allowed_hosts: self
-                .allowed_hosts
-                .unwrap_or_default()
-                .iter()
-                .map(|h| h.to_lowercase())
-                .collect(),
+            allowed_hosts: self.allowed_hosts.unwrap_or_default().iter().map(|h| h.to_lowercase()).collect(),
             trusted_proxies: self.trusted_proxies.unwrap_or_default(),
             trackers: trackers(self.trackers.unwrap_or_default())?,
             accel_redirect: accel_redirect(self.accel_redirect.unwrap_or_default())?,
@@ -248,21 +228,14 @@ impl Keys {
 }
 
 fn wrong(key: &'static str, reason: impl Into<String>) -> SettingsError {
-    SettingsError::Value {
-        key,
-        reason: reason.into(),
-    }
+    SettingsError::Value { key, reason: reason.into() }
 }
 
 fn read_one(path: &Path) -> Result<Keys, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    toml::from_str(&text).map_err(|source| SettingsError::Syntax {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SettingsError::Io { path: path.to_owned(), source })?;
+    toml::from_str(&text)
+        .map_err(|source| SettingsError::Syntax { path: path.to_owned(), source: Box::new(source) })
 }
 
 fn seconds(
@@ -275,14 +248,7 @@ fn seconds(
     if allowed.contains(&value) {
         return Ok(Duration::from_secs(value));
     }
-    Err(wrong(
-        key,
-        format!(
-            "{value} is not between {} and {} seconds",
-            allowed.start(),
-            allowed.end()
-        ),
-    ))
+    Err(wrong(key, format!("{value} is not between {} and {} seconds", allowed.start(), allowed.end())))
 }
 
 /// The directory that systemd gives us, else the system's for root, else the user's own.
@@ -295,11 +261,7 @@ fn default_state() -> PathBuf {
         return Path::new("/var/lib").join(NAME);
     }
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
-    std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .or_else(home)
-        .unwrap_or_default()
-        .join(NAME)
+    std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).unwrap_or_default().join(NAME)
 }
 
 fn flood(per_second: u32, burst: u32) -> Option<pkgtorrent_tracker::FloodLimit> {
@@ -321,10 +283,7 @@ fn public_url(url: String) -> Result<Option<String>, SettingsError> {
 }
 
 fn trackers(urls: Vec<String>) -> Result<Vec<String>, SettingsError> {
-    match urls
-        .iter()
-        .find(|url| !is_http_url(url) && !url.starts_with("udp://"))
-    {
+    match urls.iter().find(|url| !is_http_url(url) && !url.starts_with("udp://")) {
         Some(url) => Err(wrong("trackers", format!("{url:?} is no http, https or udp URL"))),
         None => Ok(urls),
     }
@@ -343,10 +302,7 @@ fn accel_redirect(location: String) -> Result<Option<String>, SettingsError> {
         return Ok(None);
     }
     if !location.starts_with('/') || location.contains("..") {
-        return Err(wrong(
-            "accel_redirect",
-            format!("{location:?} is no location: it starts with a slash"),
-        ));
+        return Err(wrong("accel_redirect", format!("{location:?} is no location: it starts with a slash")));
     }
     Ok(Some(format!("{}/", location.trim_end_matches('/'))))
 }
@@ -382,30 +338,17 @@ mod tests {
     fn the_default_file_says_what_the_defaults_are() {
         let uncommented: String = default_file()
             .lines()
-            .filter_map(|line| {
-                line.strip_prefix('#')
-                    .filter(|l| l.contains(" = ") && !l.starts_with(' '))
-            })
+            .filter_map(|line| line.strip_prefix('#').filter(|l| l.contains(" = ") && !l.starts_with(' ')))
             .map(|line| format!("{line}\n"))
             .collect();
         let spelled = keys(&uncommented).expect("valid").settle().expect("settles");
-        let none = Keys {
-            root: Some("/srv/mirror".into()),
-            ..Keys::default()
-        };
-        let none = Keys {
-            state: Some("/var/lib/pkgtorrent-service".into()),
-            ..none
-        }
-        .settle()
-        .expect("settles");
+        let none = Keys { root: Some("/srv/mirror".into()), ..Keys::default() };
+        let none =
+            Keys { state: Some("/var/lib/pkgtorrent-service".into()), ..none }.settle().expect("settles");
         let sorted = |settings: &Settings| {
             let mut tracker = settings.tracker.clone();
             tracker.peer_networks.sort();
-            let settings = Settings {
-                tracker,
-                ..settings.clone()
-            };
+            let settings = Settings { tracker, ..settings.clone() };
             format!("{settings:?}")
         };
         assert_eq!(sorted(&spelled), sorted(&none));
@@ -414,9 +357,7 @@ mod tests {
 
     #[test]
     fn a_typo_is_refused_with_its_place() {
-        let error = keys("root = \"/x\"\nlissten = []\n")
-            .expect_err("refused")
-            .to_string();
+        let error = keys("root = \"/x\"\nlissten = []\n").expect_err("refused").to_string();
         assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
         assert!(keys("trusted_proxies = [\"10.0.0.0/33\"]").is_err());
         for text in [
@@ -429,13 +370,7 @@ mod tests {
             let text = format!("root = \"/x\"\n{text}");
             assert!(keys(&text).expect(&text).settle().is_err(), "{text}");
         }
-        assert!(
-            Keys::default()
-                .settle()
-                .expect_err("refused")
-                .to_string()
-                .contains("--root")
-        );
+        assert!(Keys::default().settle().expect_err("refused").to_string().contains("--root"));
     }
 
     #[test]
@@ -449,9 +384,6 @@ mod tests {
         std::fs::write(drop_ins.join("10.conf"), "workers = 2\nclient_timeout = 9").expect("written");
         std::fs::write(drop_ins.join("30.txt"), "workers = 4").expect("written");
         let keys = Keys::read(&file).expect("read");
-        assert_eq!(
-            (keys.workers, keys.min_rate, keys.client_timeout),
-            (Some(3), Some(5), Some(9))
-        );
+        assert_eq!((keys.workers, keys.min_rate, keys.client_timeout), (Some(3), Some(5), Some(9)));
     }
 }

@@ -47,14 +47,8 @@ pub(crate) enum Table {
 const VERSION_TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("version");
 
 impl Table {
-    const ALL: [Self; 6] = [
-        Self::Aliases,
-        Self::Blocks,
-        Self::Files,
-        Self::Listings,
-        Self::Bundles,
-        Self::Sets,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Aliases, Self::Blocks, Self::Files, Self::Listings, Self::Bundles, Self::Sets];
 
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
         TableDefinition::new(match self {
@@ -117,10 +111,8 @@ pub(crate) struct State {
 impl State {
     /// Opens the state in `directory`, making both when they are missing.
     pub(crate) fn open(directory: &Path) -> Result<Self, StateError> {
-        std::fs::create_dir_all(directory).map_err(|source| StateError::Io {
-            path: directory.to_owned(),
-            source,
-        })?;
+        std::fs::create_dir_all(directory)
+            .map_err(|source| StateError::Io { path: directory.to_owned(), source })?;
         let path = directory.join(FILE_NAME);
         let database = match open_database(&path) {
             Ok(database) => database,
@@ -133,10 +125,7 @@ impl State {
                 );
                 open_database(&path).map_err(|error| match error {
                     Opening::Fatal(error) => error,
-                    Opening::Corrupt(reason) => StateError::Unusable {
-                        path: path.clone(),
-                        reason,
-                    },
+                    Opening::Corrupt(reason) => StateError::Unusable { path: path.clone(), reason },
                 })?
             }
         };
@@ -147,11 +136,7 @@ impl State {
             .name("state".into())
             .spawn(move || run_writer(&for_writer, &waiting))
             .map_err(|source| StateError::Io { path, source })?;
-        Ok(Self {
-            database,
-            writes: Some(writes),
-            writer: Some(writer),
-        })
+        Ok(Self { database, writes: Some(writes), writer: Some(writer) })
     }
 
     /// One record's value. A record that cannot be read counts as missing: it can be computed again.
@@ -196,10 +181,7 @@ impl State {
     /// good also when it could not be kept. Waits while too many writes are waiting, so not for async callers.
     pub(crate) fn save_then(&self, records: Vec<Record>, then: impl FnOnce() + Send + 'static) {
         let Some(writes) = &self.writes else { return };
-        if let Err(error) = writes.send(Write {
-            records,
-            then: Some(Box::new(then)),
-        }) {
+        if let Err(error) = writes.send(Write { records, then: Some(Box::new(then)) }) {
             error.0.finish();
         }
     }
@@ -238,11 +220,8 @@ fn run_writer(database: &Database, waiting: &Receiver<Write>) {
 fn commit(database: &Database, batch: &[Write]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     for kind in Table::ALL {
-        let mut records = batch
-            .iter()
-            .flat_map(|write| &write.records)
-            .filter(|r| r.table == kind)
-            .peekable();
+        let mut records =
+            batch.iter().flat_map(|write| &write.records).filter(|r| r.table == kind).peekable();
         if records.peek().is_none() {
             continue;
         }
@@ -282,10 +261,7 @@ fn open_checked(path: &Path) -> Result<Database, Opening> {
                 std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
             ) =>
         {
-            return Err(Opening::Fatal(StateError::Io {
-                path: path.to_owned(),
-                source,
-            }));
+            return Err(Opening::Fatal(StateError::Io { path: path.to_owned(), source }));
         }
         Err(error) => return Err(corrupt(error.into())),
     };
@@ -297,16 +273,11 @@ fn open_checked(path: &Path) -> Result<Database, Opening> {
     prepare(&database).map_err(corrupt)?;
     let version = || -> Result<Vec<u8>, redb::Error> {
         let table = database.begin_read()?.open_table(VERSION_TABLE)?;
-        Ok(table
-            .get(&b"version"[..])?
-            .map(|value| value.value().to_vec())
-            .unwrap_or_default())
+        Ok(table.get(&b"version"[..])?.map(|value| value.value().to_vec()).unwrap_or_default())
     };
     match version() {
         Ok(version) if version == VERSION => Ok(database),
-        Ok(version) => Err(Opening::Corrupt(format!(
-            "its version is {version:?}, expected {VERSION:?}"
-        ))),
+        Ok(version) => Err(Opening::Corrupt(format!("its version is {version:?}, expected {VERSION:?}"))),
         Err(error) => Err(corrupt(error)),
     }
 }
@@ -328,15 +299,9 @@ fn prepare(database: &Database) -> Result<(), redb::Error> {
 }
 
 fn set_aside(path: &Path) -> Result<PathBuf, StateError> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let aside = path.with_file_name(format!("{FILE_NAME}.corrupt-{now}"));
-    std::fs::rename(path, &aside).map_err(|source| StateError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    std::fs::rename(path, &aside).map_err(|source| StateError::Io { path: path.to_owned(), source })?;
     Ok(aside)
 }
 
@@ -345,11 +310,7 @@ mod tests {
     use super::*;
 
     fn record(key: &str, value: &str) -> Record {
-        Record {
-            table: Table::Sets,
-            key: key.into(),
-            value: Some(value.into()),
-        }
+        Record { table: Table::Sets, key: key.into(), value: Some(value.into()) }
     }
 
     #[test]
@@ -357,16 +318,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let state = State::open(directory.path()).expect("opens");
         let (done, wait) = sync_channel(1);
-        state.save_then(vec![record("a", "1"), record("b", "2")], move || {
-            done.send(()).expect("sent")
-        });
+        state.save_then(vec![record("a", "1"), record("b", "2")], move || done.send(()).expect("sent"));
         wait.recv().expect("saved");
         assert_eq!(state.get(Table::Sets, b"a").as_deref(), Some(&b"1"[..]));
-        state.save_later(vec![Record {
-            table: Table::Sets,
-            key: b"a".to_vec(),
-            value: None,
-        }]);
+        state.save_later(vec![Record { table: Table::Sets, key: b"a".to_vec(), value: None }]);
         drop(state);
         let state = State::open(directory.path()).expect("opens again");
         assert_eq!(state.get(Table::Sets, b"a"), None);
@@ -383,13 +338,7 @@ mod tests {
             drop(state);
             let names: Vec<_> = std::fs::read_dir(directory.path())
                 .expect("read")
-                .map(|entry| {
-                    entry
-                        .expect("an entry")
-                        .file_name()
-                        .into_string()
-                        .expect("a name")
-                })
+                .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
                 .collect();
             assert!(names.iter().any(|name| name.contains("corrupt-")), "{names:?}");
         }

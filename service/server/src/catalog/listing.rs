@@ -24,10 +24,7 @@ pub(crate) fn sorted(mut listed: Vec<ListedPackage>) -> Arc<[ListedPackage]> {
 
 /// The stored form of a digest: the algorithm's place in [`Algorithm::ALL`], then the raw bytes.
 pub(crate) fn digest_key(digest: &PackageDigest) -> Vec<u8> {
-    let tag = Algorithm::ALL
-        .iter()
-        .position(|a| *a == digest.algorithm())
-        .unwrap_or_default();
+    let tag = Algorithm::ALL.iter().position(|a| *a == digest.algorithm()).unwrap_or_default();
     let mut key = vec![tag as u8];
     key.extend_from_slice(digest.as_bytes());
     key

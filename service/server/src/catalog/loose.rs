@@ -59,17 +59,12 @@ pub(super) fn list(root: &Root, state: &State, files: &[LooseFile], threads: usi
             });
         }
     });
-    result
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The file's entry; none when it is too new.
 fn look_at(root: &Root, state: &State, file: &LooseFile) -> Result<Option<ListedPackage>, String> {
-    let path = file
-        .path
-        .to_str()
-        .ok_or("its name is not UTF-8, it is not shared")?;
+    let path = file.path.to_str().ok_or("its name is not UTF-8, it is not shared")?;
     let listed = |identity: Sha256Digest| ListedPackage {
         digest: identity.into(),
         size: file.fingerprint.size(),
@@ -78,9 +73,7 @@ fn look_at(root: &Root, state: &State, file: &LooseFile) -> Result<Option<Listed
     if let Some(identity) = packages::stored_identity(state, &file.path, &file.fingerprint) {
         return Ok(Some(listed(identity)));
     }
-    let age = SystemTime::now()
-        .duration_since(file.fingerprint.modified())
-        .unwrap_or_default();
+    let age = SystemTime::now().duration_since(file.fingerprint.modified()).unwrap_or_default();
     if age < SETTLED_AFTER {
         return Ok(None);
     }
@@ -101,11 +94,6 @@ fn look_at(root: &Root, state: &State, file: &LooseFile) -> Result<Option<Listed
         path: file.path.clone(),
         fingerprint: after,
     };
-    state.save_later(packages::records(
-        &verified,
-        &hashed.listed,
-        piece_len,
-        &hashed.blocks,
-    ));
+    state.save_later(packages::records(&verified, &hashed.listed, piece_len, &hashed.blocks));
     Ok(Some(listed(hashed.identity)))
 }

@@ -68,11 +68,7 @@ impl Catalog {
                 }
             }
         }
-        let mut catalog = Self {
-            repositories,
-            order: Vec::new(),
-            generation,
-        };
+        let mut catalog = Self { repositories, order: Vec::new(), generation };
         order.sort_by_key(|&entry| catalog.listed(entry).map(|listed| listed.digest));
         order.shrink_to_fit();
         catalog.order = order;
@@ -80,18 +76,13 @@ impl Catalog {
     }
 
     fn listed(&self, (repository, index): (u32, u32)) -> Option<&ListedPackage> {
-        self.repositories
-            .get(repository as usize)?
-            .listed
-            .get(index as usize)
+        self.repositories.get(repository as usize)?.listed.get(index as usize)
     }
 
     /// Every place where a package should be.
     pub(crate) fn locate(&self, digest: &PackageDigest) -> impl Iterator<Item = Located> + '_ {
         let digest = *digest;
-        let start = self
-            .order
-            .partition_point(|&e| self.listed(e).is_some_and(|l| l.digest < digest));
+        let start = self.order.partition_point(|&e| self.listed(e).is_some_and(|l| l.digest < digest));
         self.order[start..]
             .iter()
             .take_while(move |&&entry| self.listed(entry).is_some_and(|listed| listed.digest == digest))
@@ -110,18 +101,12 @@ impl Catalog {
 
     /// The bytes of all packages.
     pub(crate) fn bytes(&self) -> u64 {
-        self.order
-            .iter()
-            .filter_map(|&entry| self.listed(entry))
-            .map(|listed| listed.size)
-            .sum()
+        self.order.iter().filter_map(|&entry| self.listed(entry)).map(|listed| listed.size).sum()
     }
 
     /// The repositories' directories and how many packages each lists.
     pub(crate) fn repositories(&self) -> impl Iterator<Item = (&Path, usize)> {
-        self.repositories
-            .iter()
-            .map(|r| (r.directory.as_path(), r.listed.len()))
+        self.repositories.iter().map(|r| (r.directory.as_path(), r.listed.len()))
     }
 
     /// A number that differs from every other snapshot's.
@@ -164,10 +149,7 @@ mod tests {
             directory: directory.into(),
             metadata: None,
             listed: listed.collect(),
-            files: packages
-                .iter()
-                .map(|&(_, there)| there.then_some(fingerprint))
-                .collect(),
+            files: packages.iter().map(|&(_, there)| there.then_some(fingerprint)).collect(),
         })
     }
 
@@ -180,19 +162,11 @@ mod tests {
             ],
             1,
         );
-        let paths = |n| {
-            catalog
-                .locate(&digest(n))
-                .map(|l| l.path.display().to_string())
-                .collect::<Vec<_>>()
-        };
+        let paths = |n| catalog.locate(&digest(n)).map(|l| l.path.display().to_string()).collect::<Vec<_>>();
         assert_eq!(paths(1), ["a/1.rpm"]);
         assert_eq!(paths(2), ["a/2.rpm", "b/2.rpm"]);
         assert_eq!(paths(3), [""; 0]);
         assert_eq!(paths(9), [""; 0]);
-        assert_eq!(
-            (catalog.packages(), catalog.missing(), catalog.bytes()),
-            (4, 1, 20)
-        );
+        assert_eq!((catalog.packages(), catalog.missing(), catalog.bytes()), (4, 1, 20));
     }
 }

@@ -40,18 +40,11 @@ const PROBLEMS_MAX: usize = 5;
 pub(crate) fn read(file: impl Read, name: &str, expected: &PackageDigest) -> Result<Primary, MetadataError> {
     let digest = Rc::new(Cell::new(None));
     let running = Some(RunningDigest::new(expected.algorithm()));
-    let summed = Summed {
-        inner: file,
-        running,
-        digest: Rc::clone(&digest),
-    };
+    let summed = Summed { inner: file, running, digest: Rc::clone(&digest) };
     let mut plain = decompressed(BufReader::with_capacity(BUFFER_LEN, summed), name)?;
     let primary = parse(&mut plain, name)?;
     // Whatever follows the document belongs to the file's digest too.
-    let io = |source| MetadataError::Io {
-        path: name.to_owned(),
-        source,
-    };
+    let io = |source| MetadataError::Io { path: name.to_owned(), source };
     io::copy(&mut plain, &mut io::sink()).map_err(io)?;
     match digest.take() {
         Some(found) if found == *expected => Ok(primary),
@@ -63,10 +56,7 @@ pub(crate) fn read(file: impl Read, name: &str, expected: &PackageDigest) -> Res
 }
 
 fn decompressed<'a>(file: impl BufRead + 'a, name: &str) -> Result<Box<dyn Read + 'a>, MetadataError> {
-    let io = |source| MetadataError::Io {
-        path: name.to_owned(),
-        source,
-    };
+    let io = |source| MetadataError::Io { path: name.to_owned(), source };
     let extension = name.rsplit('.').next().unwrap_or_default();
     Ok(match extension {
         "gz" => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
@@ -83,10 +73,7 @@ fn decompressed<'a>(file: impl BufRead + 'a, name: &str) -> Result<Box<dyn Read 
 /// Reads uncompressed primary metadata.
 pub(crate) fn parse(plain: impl Read, name: &str) -> Result<Primary, MetadataError> {
     let event_len = Rc::new(Cell::new(0));
-    let bounded = Bounded {
-        inner: plain.take(PRIMARY_LEN_MAX),
-        event_len: Rc::clone(&event_len),
-    };
+    let bounded = Bounded { inner: plain.take(PRIMARY_LEN_MAX), event_len: Rc::clone(&event_len) };
     let mut reader = Reader::from_reader(BufReader::with_capacity(BUFFER_LEN, bounded));
     let mut buffer = Vec::new();
     let mut primary = Primary::default();
@@ -119,9 +106,7 @@ pub(crate) fn parse(plain: impl Read, name: &str) -> Result<Primary, MetadataErr
     if complete {
         Ok(primary)
     } else {
-        Err(MetadataError::Content(format!(
-            "{name} ends before its last package"
-        )))
+        Err(MetadataError::Content(format!("{name} ends before its last package")))
     }
 }
 
@@ -155,9 +140,7 @@ impl Entry {
 
     fn finish(self, primary: &mut Primary) -> Result<(), MetadataError> {
         if primary.listed.len() >= PACKAGES_MAX {
-            return Err(MetadataError::Content(format!(
-                "it lists more than {PACKAGES_MAX} packages"
-            )));
+            return Err(MetadataError::Content(format!("it lists more than {PACKAGES_MAX} packages")));
         }
         if self.elsewhere {
             primary.elsewhere += 1;
@@ -175,20 +158,12 @@ impl Entry {
         let path = self.path.ok_or("a package has no location")?;
         let digest = PackageDigest::from_parts(&self.checksum_by.unwrap_or_default(), &self.checksum)
             .map_err(|e| format!("{path:?}: {e}"))?;
-        let size = self
-            .size
-            .as_deref()
-            .and_then(|size| size.parse().ok())
-            .filter(|&size| size > 0);
+        let size = self.size.as_deref().and_then(|size| size.parse().ok()).filter(|&size| size > 0);
         let size = size.ok_or_else(|| format!("{path:?} has no size"))?;
         if !crate::root::is_clean(std::path::Path::new(&path)) {
             return Err(format!("{path:?} leaves the repository"));
         }
-        Ok(ListedPackage {
-            digest,
-            size,
-            path: path.into(),
-        })
+        Ok(ListedPackage { digest, size, path: path.into() })
     }
 }
 
@@ -203,16 +178,10 @@ impl<R: Read> Read for Bounded<R> {
         let n = self.inner.read(buffer)?;
         self.event_len.set(self.event_len.get() + n);
         if self.event_len.get() > EVENT_LEN_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a single tag or text is too long",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a single tag or text is too long"));
         }
         if n == 0 && self.inner.limit() == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "primary metadata is too long",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "primary metadata is too long"));
         }
         Ok(n)
     }
@@ -260,14 +229,9 @@ mod tests {
         let sum = "a".repeat(64);
         let text = metadata(&package(&sum, r#"href="Packages/a/a&amp;b-1.0~rc+1^x.rpm""#));
         let primary = parse(text.as_bytes(), "primary.xml").expect("parses");
-        let [listed] = primary.listed.as_slice() else {
-            panic!("{primary:?}")
-        };
+        let [listed] = primary.listed.as_slice() else { panic!("{primary:?}") };
         assert_eq!(listed.digest.to_string(), format!("sha256:{sum}"));
-        assert_eq!(
-            (listed.size, &*listed.path),
-            (77, "Packages/a/a&b-1.0~rc+1^x.rpm")
-        );
+        assert_eq!((listed.size, &*listed.path), (77, "Packages/a/a&b-1.0~rc+1^x.rpm"));
     }
 
     #[test]
@@ -310,13 +274,7 @@ mod tests {
         let mut sum = RunningDigest::new(pkgtorrent_protocol::Algorithm::Sha256);
         sum.update(&packed);
         let sum = sum.finish();
-        assert_eq!(
-            read(packed.as_slice(), "p.xml.zst", &sum)
-                .expect("reads")
-                .listed
-                .len(),
-            1
-        );
+        assert_eq!(read(packed.as_slice(), "p.xml.zst", &sum).expect("reads").listed.len(), 1);
         let other = PackageDigest::from(pkgtorrent_protocol::Sha256Digest([0; 32]));
         assert!(read(packed.as_slice(), "p.xml.zst", &other).is_err());
         assert!(read(&packed[..packed.len() - 3], "p.xml.zst", &sum).is_err());

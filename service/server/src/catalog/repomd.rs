@@ -49,10 +49,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<PrimaryFile, MetadataError> {
             },
             Event::Text(text) => {
                 if let Some(algorithm) = checksum_by.take() {
-                    digest = Some(PackageDigest::from_parts(
-                        &algorithm,
-                        text.xml10_content().trim(),
-                    )?);
+                    digest = Some(PackageDigest::from_parts(&algorithm, text.xml10_content().trim())?);
                 }
             }
             Event::End(tag) if tag.local_name().as_ref() == "data" => in_primary = false,
@@ -63,18 +60,14 @@ pub(crate) fn parse(text: &[u8]) -> Result<PrimaryFile, MetadataError> {
     match (path, digest) {
         (Some(path), Some(digest)) => Ok(PrimaryFile { path, digest }),
         (None, _) => Err(MetadataError::Content("it names no primary metadata".into())),
-        (_, None) => Err(MetadataError::Content(
-            "its primary metadata has no checksum".into(),
-        )),
+        (_, None) => Err(MetadataError::Content("its primary metadata has no checksum".into())),
     }
 }
 
 /// An attribute's value, its entities resolved.
 pub(crate) fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<Option<String>, MetadataError> {
     match tag.try_get_attribute(name)? {
-        Some(attribute) => Ok(Some(
-            attribute.normalized_value(XmlVersion::Implicit1_0)?.into_owned(),
-        )),
+        Some(attribute) => Ok(Some(attribute.normalized_value(XmlVersion::Implicit1_0)?.into_owned())),
         None => Ok(None),
     }
 }
@@ -101,13 +94,8 @@ mod tests {
 
     #[test]
     fn what_is_no_repomd_is_refused() {
-        for text in [
-            "",
-            "<html>404</html>",
-            "<repomd><data type=\"primary\"></repomd>",
-            "\0\u{1}",
-            "<repomd",
-        ] {
+        for text in ["", "<html>404</html>", "<repomd><data type=\"primary\"></repomd>", "\0\u{1}", "<repomd"]
+        {
             assert!(parse(text.as_bytes()).is_err(), "{text:?}");
         }
     }

@@ -52,14 +52,7 @@ struct Walk {
 
 impl Scanner {
     pub(crate) fn new(root: Arc<Root>, state: Arc<State>, threads: usize) -> Self {
-        Self {
-            root,
-            state,
-            threads,
-            known: HashMap::new(),
-            failing_since: HashMap::new(),
-            generation: 0,
-        }
+        Self { root, state, threads, known: HashMap::new(), failing_since: HashMap::new(), generation: 0 }
     }
 
     /// Looks at everything. `on_directory` is told of each directory before its entries are read, so that a watch set
@@ -79,14 +72,11 @@ impl Scanner {
         repositories.extend(self.loose_repository(loose.listed));
 
         let same = repositories.len() == self.known.len()
-            && repositories.iter().all(|new| {
-                self.known
-                    .get(&key_of(new))
-                    .is_some_and(|known| Arc::ptr_eq(known, new))
-            });
+            && repositories
+                .iter()
+                .all(|new| self.known.get(&key_of(new)).is_some_and(|known| Arc::ptr_eq(known, new)));
         self.known = repositories.iter().map(|r| (key_of(r), Arc::clone(r))).collect();
-        self.failing_since
-            .retain(|directory, _| self.known.contains_key(directory));
+        self.failing_since.retain(|directory, _| self.known.contains_key(directory));
         // The first scan yields a catalog even of an empty root: it is what the service waits for.
         let catalog = (!same || self.generation == 0).then(|| {
             self.generation += 1;
@@ -143,28 +133,17 @@ impl Scanner {
     }
 
     fn is_known_repository(&self, directory: &Path) -> bool {
-        self.known
-            .get(directory)
-            .is_some_and(|repository| repository.metadata.is_some())
+        self.known.get(directory).is_some_and(|repository| repository.metadata.is_some())
     }
 
     /// The repository in `directory` as it is now, and whether it is at rest.
     fn repository(&mut self, directory: PathBuf) -> (Option<Arc<Repository>>, bool) {
-        let known = self
-            .known
-            .get(&directory)
-            .filter(|r| r.metadata.is_some())
-            .cloned();
+        let known = self.known.get(&directory).filter(|r| r.metadata.is_some()).cloned();
         match self.read(&directory, known.as_deref()) {
             Ok((metadata, listed)) => {
                 self.failing_since.remove(&directory);
                 let files = self.look_at_files(&directory, &listed);
-                let new = Repository {
-                    directory,
-                    metadata: Some(metadata),
-                    listed,
-                    files,
-                };
+                let new = Repository { directory, metadata: Some(metadata), listed, files };
                 // An unchanged repository stays the same value, so that the catalog need not change either.
                 match known {
                     Some(known) if *known == new => (Some(known), true),
@@ -183,17 +162,10 @@ impl Scanner {
         known: Option<Arc<Repository>>,
         error: &MetadataError,
     ) -> Option<Arc<Repository>> {
-        let since = *self
-            .failing_since
-            .entry(directory.to_owned())
-            .or_insert_with(Instant::now);
+        let since = *self.failing_since.entry(directory.to_owned()).or_insert_with(Instant::now);
         let gone =
             matches!(error, MetadataError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        let shown = if directory.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            directory
-        };
+        let shown = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         if gone && since.elapsed() < METADATA_GRACE {
             tracing::debug!("{}: the metadata is away: {error}", shown.display());
             return known;
@@ -222,10 +194,7 @@ impl Scanner {
         (&file)
             .take(REPOMD_LEN_MAX)
             .read_to_end(&mut text)
-            .map_err(|source| MetadataError::Io {
-                path: repomd.display().to_string(),
-                source,
-            })?;
+            .map_err(|source| MetadataError::Io { path: repomd.display().to_string(), source })?;
         let primary = repomd::parse(&text)?;
         let key = listing::digest_key(&primary.digest);
         let stored = self.state.get(Table::Listings, &key);
@@ -234,11 +203,7 @@ impl Scanner {
         }
         let listed = self.parse(directory, &primary)?;
         let value = Some(listing::encode(&listed));
-        self.state.save_later(vec![Record {
-            table: Table::Listings,
-            key,
-            value,
-        }]);
+        self.state.save_later(vec![Record { table: Table::Listings, key, value }]);
         Ok((fingerprint, listed))
     }
 
@@ -260,10 +225,9 @@ impl Scanner {
     }
 
     fn open(&self, path: &Path) -> Result<(File, Fingerprint), MetadataError> {
-        self.root.open_file(path).map_err(|source| MetadataError::Io {
-            path: path.display().to_string(),
-            source,
-        })
+        self.root
+            .open_file(path)
+            .map_err(|source| MetadataError::Io { path: path.display().to_string(), source })
     }
 
     fn look_at_files(&self, directory: &Path, listed: &[ListedPackage]) -> Vec<Option<Fingerprint>> {
@@ -281,12 +245,7 @@ impl Scanner {
         }
         found.sort_unstable_by(|(a, _), (b, _)| (a.digest, &a.path).cmp(&(b.digest, &b.path)));
         let (listed, files): (Vec<_>, Vec<_>) = found.into_iter().map(|(l, f)| (l, Some(f))).unzip();
-        let new = Repository {
-            directory: PathBuf::new(),
-            metadata: None,
-            listed: listed.into(),
-            files,
-        };
+        let new = Repository { directory: PathBuf::new(), metadata: None, listed: listed.into(), files };
         match self.known.get(Path::new(LOOSE_KEY)) {
             Some(known) if **known == new => Some(Arc::clone(known)),
             _ => Some(Arc::new(new)),
@@ -298,9 +257,5 @@ impl Scanner {
 const LOOSE_KEY: &str = "*.rpm/";
 
 fn key_of(repository: &Repository) -> PathBuf {
-    if repository.metadata.is_some() {
-        repository.directory.clone()
-    } else {
-        PathBuf::from(LOOSE_KEY)
-    }
+    if repository.metadata.is_some() { repository.directory.clone() } else { PathBuf::from(LOOSE_KEY) }
 }

@@ -44,14 +44,7 @@ pub(crate) fn watch(
             publish(Arc::new(catalog));
         }
         rest(took * REST_PER_SCAN, end);
-        watcher.wait(
-            if scan.unsettled {
-                UNSETTLED_AFTER
-            } else {
-                rescan_interval
-            },
-            end,
-        );
+        watcher.wait(if scan.unsettled { UNSETTLED_AFTER } else { rescan_interval }, end);
     }
 }
 
@@ -76,10 +69,7 @@ impl Watcher {
         let inotify = Inotify::init()
             .inspect_err(|e| tracing::warn!("changes are seen by the slow rescan only: inotify: {e}"))
             .ok();
-        Self {
-            inotify,
-            complained: false,
-        }
+        Self { inotify, complained: false }
     }
 
     /// Watches a directory. One that is watched already stays so, and a new one of the same name is another.
@@ -128,10 +118,7 @@ impl Watcher {
             std::thread::sleep(timeout);
             return false;
         };
-        let timeout = Timespec {
-            tv_sec: timeout.as_secs() as i64,
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
         let fd = inotify.as_fd();
         let mut fds = [PollFd::new(&fd, PollFlags::IN)];
         if !matches!(poll(&mut fds, Some(&timeout)), Ok(1..)) {

@@ -35,10 +35,7 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
         event: asked.event.map(tracker_event),
         wanted: asked.wanted.map_or(usize::MAX, |wanted| wanted as usize),
     };
-    let answered = service
-        .registry
-        .run(move |r| r.tracker.announce(&announce, r.now()))
-        .await?;
+    let answered = service.registry.run(move |r| r.tracker.announce(&announce, r.now())).await?;
     metrics::counter!("pkgtorrent_announces_total").increment(1);
     Ok(bencoded(match answered {
         Ok(introduction) => get_answer(introduction).encode(),
@@ -82,10 +79,7 @@ pub(super) async fn post(
         return Err(HttpError::BadRequest(problem));
     }
     if batch.swarms.len() > BATCH_SWARMS_MAX {
-        let problem = format!(
-            "{} swarms at once, at most {BATCH_SWARMS_MAX}",
-            batch.swarms.len()
-        );
+        let problem = format!("{} swarms at once, at most {BATCH_SWARMS_MAX}", batch.swarms.len());
         return Err(HttpError::BadRequest(problem));
     }
     let address = SocketAddr::new(service.client(&request)?, batch.port);
@@ -99,10 +93,7 @@ pub(super) async fn post(
                 event: swarm.event.map(tracker_event),
                 wanted: swarm.wanted.map_or(usize::MAX, |wanted| wanted as usize),
             };
-            (
-                swarm.info_hash,
-                registry.tracker.announce(&announce, registry.now()),
-            )
+            (swarm.info_hash, registry.tracker.announce(&announce, registry.now()))
         });
         answers.collect::<Vec<_>>()
     });
@@ -120,21 +111,12 @@ pub(super) async fn post(
                     peers: introduction.peers,
                 }
             }
-            Err(refusal) => SwarmAnswer::Refused {
-                info_hash,
-                refused: refusal.to_string(),
-            },
+            Err(refusal) => SwarmAnswer::Refused { info_hash, refused: refusal.to_string() },
         });
     }
     metrics::counter!("pkgtorrent_announces_total").increment(swarms.len() as u64);
-    let answer = BatchAnswer {
-        version: VERSION,
-        interval: whole_seconds(interval),
-        swarms,
-    };
-    Ok(HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(answer))
+    let answer = BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
 }
 
 fn tracker_event(event: Event) -> pkgtorrent_tracker::Event {
@@ -160,8 +142,5 @@ fn whole_seconds(duration: Duration) -> u32 {
 }
 
 fn bencoded(body: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .content_type("text/plain")
-        .body(body)
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain").body(body)
 }

@@ -65,9 +65,7 @@ impl ResponseError for HttpError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         // A proxy must not remember a failure: the next moment may bring what was missing.
-        response
-            .insert_header((CACHE_CONTROL, "no-store"))
-            .content_type("text/plain; charset=utf-8");
+        response.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain; charset=utf-8");
         match self {
             Self::Busy => drop(response.insert_header((RETRY_AFTER, "1"))),
             // What is left of the request would be taken for the next one.

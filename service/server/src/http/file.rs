@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -38,12 +38,7 @@ pub(crate) struct Sending<'a> {
 }
 
 /// What a URL's path keeps as it is.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Answers a GET or HEAD.
 pub(crate) fn respond(request: &HttpRequest, content: Content<'_>, sending: &Sending<'_>) -> HttpResponse {
@@ -95,12 +90,8 @@ pub(crate) fn respond(request: &HttpRequest, content: Content<'_>, sending: &Sen
         Content::File(file, fingerprint, _) => Some((file, fingerprint)),
         Content::Zeros(_) => None,
     };
-    response.body(PartsBody::new(
-        source,
-        parts,
-        sending.pace,
-        sending.counter.clone(),
-    ))
+    let body = PartsBody::new(source, parts, sending.pace, sending.counter.clone());
+    response.body(if request.method() == Method::HEAD { body.without_content() } else { body })
 }
 
 fn describe(status: StatusCode, sending: &Sending<'_>) -> HttpResponseBuilder {
@@ -169,9 +160,7 @@ fn in_seconds(time: SystemTime) -> u64 {
 }
 
 fn names(list: &str, etag: &str) -> bool {
-    list.split(',')
-        .map(str::trim)
-        .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag)
+    list.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag)
 }
 
 fn fails_precondition(headers: &HeaderMap, sending: &Sending<'_>) -> bool {
@@ -220,10 +209,7 @@ mod tests {
             modified: Some(UNIX_EPOCH + Duration::from_secs(1_000_000)),
             content_type: "application/x-rpm",
             cache_control: "max-age=1",
-            pace: Pace {
-                min_rate: 0,
-                grace: Duration::ZERO,
-            },
+            pace: Pace { min_rate: 0, grace: Duration::ZERO },
             counter: metrics::Counter::noop(),
             accel_redirect: None,
         };
@@ -231,9 +217,7 @@ mod tests {
     }
 
     fn status(headers: &[(&str, &str)]) -> u16 {
-        let request = headers
-            .iter()
-            .fold(TestRequest::get(), |request, &pair| request.insert_header(pair));
+        let request = headers.iter().fold(TestRequest::get(), |request, &pair| request.insert_header(pair));
         answer(request).status().as_u16()
     }
 
@@ -271,17 +255,9 @@ mod tests {
     async fn several_ranges_come_as_parts_with_their_places() {
         let response = answer(TestRequest::get().insert_header(("range", "bytes=0-1,98-")));
         assert_eq!(response.status(), 206);
-        let body = actix_web::body::to_bytes(response.into_body())
-            .await
-            .expect("a body");
+        let body = actix_web::body::to_bytes(response.into_body()).await.expect("a body");
         let text = String::from_utf8(body.to_vec()).expect("zeros are characters too");
-        assert!(
-            text.contains("Content-Range: bytes 0-1/100\r\n\r\n\0\0\r\n--"),
-            "{text:?}"
-        );
-        assert!(
-            text.contains("Content-Range: bytes 98-99/100\r\n\r\n\0\0\r\n--"),
-            "{text:?}"
-        );
+        assert!(text.contains("Content-Range: bytes 0-1/100\r\n\r\n\0\0\r\n--"), "{text:?}");
+        assert!(text.contains("Content-Range: bytes 98-99/100\r\n\r\n\0\0\r\n--"), "{text:?}");
     }
 }

@@ -40,10 +40,7 @@ pub(super) async fn any(service: Data<Service>, request: HttpRequest) -> Result<
     let mut response = respond(&request, Content::File(file, fingerprint, path), &sending);
     // What stands in a repository is never a page of ours.
     let headers = response.headers_mut();
-    headers.insert(
-        "x-content-type-options".parse().expect("a name"),
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert("x-content-type-options".parse().expect("a name"), HeaderValue::from_static("nosniff"));
     Ok(response)
 }
 
@@ -53,9 +50,7 @@ fn relative(decoded: &[u8]) -> Option<&Path> {
     let from = decoded.iter().position(|&b| b != b'/')?;
     let is_directory = decoded.last() == Some(&b'/');
     let path = Path::new(std::ffi::OsStr::from_bytes(&decoded[from..]));
-    let has_dots = decoded
-        .split(|&b| b == b'/')
-        .any(|part| part == b"." || part == b"..");
+    let has_dots = decoded.split(|&b| b == b'/').any(|part| part == b"." || part == b"..");
     (!is_directory && !has_dots && !decoded.contains(&0) && crate::root::is_clean(path)).then_some(path)
 }
 
@@ -80,17 +75,7 @@ mod tests {
         let seen = |path: &[u8]| relative(path).map(|path| path.display().to_string());
         assert_eq!(seen(b"/a/b.rpm").as_deref(), Some("a/b.rpm"));
         assert_eq!(seen(b"//a//b.rpm").as_deref(), Some("a//b.rpm"));
-        for path in [
-            &b"/"[..],
-            b"",
-            b"/../x",
-            b"/a/../x",
-            b"/a/./x",
-            b"/..",
-            b"/a/",
-            b"/a\0b",
-            b"/a/..",
-        ] {
+        for path in [&b"/"[..], b"", b"/../x", b"/a/../x", b"/a/./x", b"/..", b"/a/", b"/a\0b", b"/a/.."] {
             assert_eq!(seen(path), None, "{}", String::from_utf8_lossy(path));
         }
     }

@@ -49,17 +49,12 @@ impl Service {
     }
 
     fn base_url(&self, request: &HttpRequest) -> Result<String, HttpError> {
-        let local = request
-            .conn_data::<Connection>()
-            .map(|connection| connection.local);
+        let local = request.conn_data::<Connection>().map(|connection| connection.local);
         origin::base_url(request, &self.settings, local)
     }
 
     fn pace(&self) -> Pace {
-        Pace {
-            min_rate: self.settings.min_rate,
-            grace: self.settings.client_timeout,
-        }
+        Pace { min_rate: self.settings.min_rate, grace: self.settings.client_timeout }
     }
 }
 
@@ -75,33 +70,18 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     let v1 = |path: &str| web::resource(format!("{PREFIX}/v1{path}"));
     config
         .service(only(v1("/sets"), [web::post().to(sets::post)]))
-        .service(only(
-            v1("/sets/{digest}.torrent"),
-            get_and_head(sets::get_torrent),
-        ))
+        .service(only(v1("/sets/{digest}.torrent"), get_and_head(sets::get_torrent)))
         .service(only(v1("/sets/{digest}"), get_and_head(sets::get)))
-        .service(only(
-            v1("/torrents/{info_hash}.torrent"),
-            get_and_head(torrents::get_torrent),
-        ))
-        .service(only(
-            v1("/torrents/{info_hash}.info"),
-            get_and_head(torrents::get_info),
-        ))
+        .service(only(v1("/torrents/{info_hash}.torrent"), get_and_head(torrents::get_torrent)))
+        .service(only(v1("/torrents/{info_hash}.info"), get_and_head(torrents::get_info)))
         .service(only(v1("/webseed/{tail:.*}"), get_and_head(webseed::get)))
         .service(only(v1("/announce"), [web::post().to(announce::post)]))
         .service(only(web::resource("/announce"), get_and_head(announce::get)))
         .service(only(web::resource("/scrape"), get_and_head(announce::scrape)))
         .service(only(web::resource("/healthz"), get_and_head(status::healthz)))
         .service(only(web::resource("/metrics"), get_and_head(status::metrics)))
-        .service(only(
-            web::resource([PREFIX.to_owned(), format!("{PREFIX}/")]),
-            get_and_head(page::get),
-        ))
-        .service(only(
-            web::resource(format!("{PREFIX}/{{tail:.*}}")),
-            get_and_head(nothing),
-        ))
+        .service(only(web::resource([PREFIX.to_owned(), format!("{PREFIX}/")]), get_and_head(page::get)))
+        .service(only(web::resource(format!("{PREFIX}/{{tail:.*}}")), get_and_head(nothing)))
         .default_service(web::to(mirror::any));
 }
 
@@ -147,9 +127,7 @@ async fn read_body(
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|e| HttpError::BadRequest(format!("the body is cut off: {e}")))?;
             if body.len() + chunk.len() > len_max {
-                return Err(HttpError::TooLarge(format!(
-                    "the body is longer than {len_max} bytes"
-                )));
+                return Err(HttpError::TooLarge(format!("the body is longer than {len_max} bytes")));
             }
             body.extend_from_slice(&chunk);
         }

@@ -18,14 +18,8 @@ pub(crate) fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr>
         return Some(ip);
     }
     // Each proxy appends whom it was asked by; what stands before the first stranger is the stranger's own claim.
-    let forwarded = request
-        .headers()
-        .get_all("x-forwarded-for")
-        .filter_map(|value| value.to_str().ok());
-    let chain: Vec<&str> = forwarded
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
+    let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
+    let chain: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
     for hop in chain.into_iter().rev() {
         if !is_trusted(ip, trusted) {
             break;
@@ -40,14 +34,8 @@ pub(crate) fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr>
 }
 
 fn address(hop: &str) -> Option<IpAddr> {
-    let bare = hop
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-        .map(|(ip, _)| ip);
-    bare.unwrap_or(hop)
-        .parse()
-        .ok()
-        .or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+    let bare = hop.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(ip, _)| ip);
+    bare.unwrap_or(hop).parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
@@ -66,9 +54,7 @@ pub(crate) fn base_url(
         let value = request.headers().get(name).filter(|_| proxied)?.to_str().ok()?;
         Some(value.split(',').next_back()?.trim().to_lowercase())
     };
-    let named = from_proxy("x-forwarded-host")
-        .or_else(|| host(request))
-        .unwrap_or_default();
+    let named = from_proxy("x-forwarded-host").or_else(|| host(request)).unwrap_or_default();
     let is_allowed = named.len() <= HOST_LEN_MAX && is_one_of(&named, &settings.allowed_hosts);
     if !settings.allowed_hosts.is_empty() && !is_allowed {
         return Err(HttpError::ForeignHost(named.chars().take(80).collect()));
@@ -84,9 +70,7 @@ pub(crate) fn base_url(
         return Ok(format!("{scheme}://{named}"));
     }
     // Whatever the Host says, the client has reached this address.
-    local
-        .map(|local| format!("{scheme}://{}", canonical(local)))
-        .ok_or(HttpError::Internal)
+    local.map(|local| format!("{scheme}://{}", canonical(local))).ok_or(HttpError::Internal)
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -94,28 +78,14 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 fn host(request: &HttpRequest) -> Option<String> {
-    let from_header = || {
-        request
-            .headers()
-            .get("host")?
-            .to_str()
-            .ok()
-            .map(str::to_lowercase)
-    };
-    request
-        .uri()
-        .authority()
-        .map(|authority| authority.as_str().to_lowercase())
-        .or_else(from_header)
+    let from_header = || request.headers().get("host")?.to_str().ok().map(str::to_lowercase);
+    request.uri().authority().map(|authority| authority.as_str().to_lowercase()).or_else(from_header)
 }
 
 /// Whether a Host is in the list, which may name it with or without its port.
 fn is_one_of(named: &str, allowed: &[String]) -> bool {
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    let bare = named
-        .rsplit_once(':')
-        .filter(|(_, port)| is_port(port))
-        .map_or(named, |(host, _)| host);
+    let bare = named.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(named, |(host, _)| host);
     allowed.iter().any(|host| host == named || host == bare)
 }
 
@@ -126,21 +96,14 @@ mod tests {
 
     fn settings(text: &str) -> Settings {
         let text = format!("root = \"/x\"\n{text}");
-        toml::from_str::<crate::settings::Keys>(&text)
-            .expect("valid")
-            .settle()
-            .expect("settles")
+        toml::from_str::<crate::settings::Keys>(&text).expect("valid").settle().expect("settles")
     }
 
     fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
         let trusted: Vec<IpNet> = trusted.iter().map(|t| t.parse().expect("a network")).collect();
         let request = TestRequest::get().peer_addr(peer.parse().expect("an address"));
-        let request = forwarded
-            .iter()
-            .fold(request, |r, value| r.append_header(("x-forwarded-for", *value)));
-        client(&request.to_http_request(), &trusted)
-            .expect("an address")
-            .to_string()
+        let request = forwarded.iter().fold(request, |r, value| r.append_header(("x-forwarded-for", *value)));
+        client(&request.to_http_request(), &trusted).expect("an address").to_string()
     }
 
     #[test]
@@ -150,10 +113,7 @@ mod tests {
         assert_eq!(seen("10.9.9.9:5", &["1.2.3.4"], proxy), "10.9.9.9");
         assert_eq!(seen("10.0.0.1:5", &["10.5.5.5"], proxy), "10.5.5.5");
         assert_eq!(seen("10.0.0.1:5", &["6.6.6.6, 10.5.5.5"], proxy), "10.5.5.5");
-        assert_eq!(
-            seen("10.0.0.1:5", &["6.6.6.6", "10.5.5.5, 10.0.0.2"], proxy),
-            "10.5.5.5"
-        );
+        assert_eq!(seen("10.0.0.1:5", &["6.6.6.6", "10.5.5.5, 10.0.0.2"], proxy), "10.5.5.5");
         assert_eq!(seen("10.0.0.1:5", &["rubbish"], proxy), "10.0.0.1");
         assert_eq!(seen("10.0.0.1:5", &[], proxy), "10.0.0.1");
         assert_eq!(seen("[::1]:5", &["[fd00::7]:99"], proxy), "fd00::7");
@@ -162,9 +122,7 @@ mod tests {
     }
 
     fn url(headers: &[(&str, &str)], config: &str) -> Result<String, HttpError> {
-        let request = headers
-            .iter()
-            .fold(TestRequest::get(), |r, &pair| r.insert_header(pair));
+        let request = headers.iter().fold(TestRequest::get(), |r, &pair| r.insert_header(pair));
         let request = request.peer_addr("10.0.0.1:5".parse().expect("an address"));
         let local = Some("10.0.0.7:7070".parse().expect("an address"));
         base_url(&request.to_http_request(), &settings(config), local)
@@ -175,31 +133,15 @@ mod tests {
         let ok = |text: &str| Ok(text.to_owned());
         let host = |h| [("host", h)];
         assert_eq!(url(&host("evil.example"), ""), ok("http://10.0.0.7:7070"));
-        assert_eq!(
-            url(&host("evil.example"), "public_url = 'https://m.example/'"),
-            ok("https://m.example")
-        );
+        assert_eq!(url(&host("evil.example"), "public_url = 'https://m.example/'"), ok("https://m.example"));
         let known = "allowed_hosts = ['M.example']";
         assert_eq!(url(&host("m.example"), known), ok("http://m.example"));
         assert_eq!(url(&host("m.EXAMPLE:81"), known), ok("http://m.example:81"));
-        assert!(matches!(
-            url(&host("evil.example"), known),
-            Err(HttpError::ForeignHost(_))
-        ));
-        assert!(matches!(
-            url(&host("m.example@evil"), known),
-            Err(HttpError::ForeignHost(_))
-        ));
-        assert!(matches!(
-            url(&host("m.example:x/"), known),
-            Err(HttpError::ForeignHost(_))
-        ));
+        assert!(matches!(url(&host("evil.example"), known), Err(HttpError::ForeignHost(_))));
+        assert!(matches!(url(&host("m.example@evil"), known), Err(HttpError::ForeignHost(_))));
+        assert!(matches!(url(&host("m.example:x/"), known), Err(HttpError::ForeignHost(_))));
         assert!(matches!(url(&[], known), Err(HttpError::ForeignHost(_))));
-        let forwarded = [
-            ("host", "x"),
-            ("x-forwarded-host", "m.example"),
-            ("x-forwarded-proto", "https"),
-        ];
+        let forwarded = [("host", "x"), ("x-forwarded-host", "m.example"), ("x-forwarded-proto", "https")];
         let trusting = format!("{known}\ntrusted_proxies = ['10.0.0.1/32']");
         assert_eq!(url(&forwarded, &trusting), ok("https://m.example"));
         assert!(matches!(url(&forwarded, known), Err(HttpError::ForeignHost(_))));

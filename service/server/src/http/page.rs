@@ -31,10 +31,7 @@ pub(super) async fn get(service: Data<Service>) -> Result<HttpResponse, HttpErro
     let complete = stats.v4_complete + stats.v6_complete;
     let incomplete = stats.v4_incomplete + stats.v6_incomplete;
     for (name, value) in [
-        (
-            "Packages",
-            format!("{} ({})", catalog.packages(), human(catalog.bytes())),
-        ),
+        ("Packages", format!("{} ({})", catalog.packages(), human(catalog.bytes()))),
         ("Listed without a file", catalog.missing().to_string()),
         ("Packages being read", service.packages.readings().to_string()),
         ("Bundles", bundles.to_string()),
@@ -45,29 +42,19 @@ pub(super) async fn get(service: Data<Service>) -> Result<HttpResponse, HttpErro
     }
     page.push_str("</table><h2>Repositories</h2><table><tr><th>Directory<th class=n>Packages listed");
     for (directory, packages) in catalog.repositories().take(ROWS_MAX) {
-        row(
-            &mut page,
-            &[&format!("/{}", directory.display())],
-            &[packages.to_string()],
-        );
+        row(&mut page, &[&format!("/{}", directory.display())], &[packages.to_string()]);
     }
     page.push_str(
         "</table><h2>Swarms</h2><table><tr><th>Info hash<th class=n>Complete<th class=n>Incomplete",
     );
     for swarm in swarms {
-        let cells = [
-            swarm.count.complete.to_string(),
-            swarm.count.incomplete.to_string(),
-        ];
+        let cells = [swarm.count.complete.to_string(), swarm.count.incomplete.to_string()];
         row(&mut page, &[&swarm.info_hash.to_string()], &cells);
     }
     page.push_str("</table><p>Numbers over time: <a href=/metrics>/metrics</a></html>");
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'",
-        ))
+        .insert_header((CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"))
         .content_type("text/html; charset=utf-8")
         .body(page))
 }
@@ -84,9 +71,7 @@ fn row(page: &mut String, texts: &[&str], numbers: &[String]) {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn human(bytes: u64) -> String {
@@ -108,9 +93,6 @@ mod tests {
         let mut page = String::new();
         row(&mut page, &["<script>&"], &["1".into()]);
         assert_eq!(page, "<tr><td>&lt;script&gt;&amp;<td class=n>1");
-        assert_eq!(
-            (human(999).as_str(), human(1_500_000).as_str()),
-            ("999.0 B", "1.5 MB")
-        );
+        assert_eq!((human(999).as_str(), human(1_500_000).as_str()), ("999.0 B", "1.5 MB"));
     }
 }

@@ -32,10 +32,7 @@ pub(crate) fn parse(value: &str, len: u64) -> Ranges {
         }
     }
     // Overlapping ranges would let a small request ask for the file many times over.
-    let asked: u64 = parts
-        .iter()
-        .map(|part| part.end - part.start)
-        .fold(0, u64::saturating_add);
+    let asked: u64 = parts.iter().map(|part| part.end - part.start).fold(0, u64::saturating_add);
     if parts.is_empty() {
         Ranges::Unsatisfiable
     } else if parts.len() > 1 && asked > len {
@@ -58,11 +55,7 @@ fn parse_one(spec: &str, len: u64) -> Option<Range<u64>> {
         return Some(len - suffix..len);
     }
     let first = number(first)?;
-    let end = if last.is_empty() {
-        len
-    } else {
-        number(last)?.saturating_add(1).min(len)
-    };
+    let end = if last.is_empty() { len } else { number(last)?.saturating_add(1).min(len) };
     if !last.is_empty() && number(last)? < first {
         return None;
     }
@@ -100,12 +93,7 @@ mod tests {
         ] {
             assert_eq!(parse(value, 1000), expected, "{value}");
         }
-        let many = |n| {
-            format!(
-                "bytes={}",
-                (0..n).map(|i| format!("{i}-{i}")).collect::<Vec<_>>().join(",")
-            )
-        };
+        let many = |n| format!("bytes={}", (0..n).map(|i| format!("{i}-{i}")).collect::<Vec<_>>().join(","));
         assert!(matches!(parse(&many(RANGES_MAX), 1000), Ranges::Parts(_)));
         assert_eq!(parse(&many(RANGES_MAX + 1), 1000), Ranges::Whole);
         assert_eq!(parse("bytes=0-", 0), Ranges::Unsatisfiable);

@@ -48,17 +48,10 @@ pub(super) async fn post(
     let bad = |e: String| HttpError::BadRequest(e);
     let asked: SetRequest = serde_json::from_slice(&body).map_err(|e| bad(e.to_string()))?;
     if asked.version != plan::VERSION {
-        return Err(bad(format!(
-            "version {} is not spoken here, only {}",
-            asked.version,
-            plan::VERSION
-        )));
+        return Err(bad(format!("version {} is not spoken here, only {}", asked.version, plan::VERSION)));
     }
     let set = PackageSet::new(asked.packages).map_err(|e| bad(e.to_string()))?;
-    let asker = Asker {
-        port: asked.port,
-        peer_id: asked.peer_id,
-    };
+    let asker = Asker { port: asked.port, peer_id: asked.peer_id };
     answer(&service, &request, set.digest(), Arc::new(set), &asker, started).await
 }
 
@@ -89,10 +82,7 @@ async fn answer(
 ) -> Result<HttpResponse, HttpError> {
     let base_url = service.base_url(request)?;
     let address = SocketAddr::new(service.client(request)?, asker.port.unwrap_or(0));
-    let asker = PlanAsker {
-        address,
-        peer_id: asker.peer_id,
-    };
+    let asker = PlanAsker { address, peer_id: asker.peer_id };
     let mut planned = service.planner.plan(digest, Arc::clone(&set), None).await?;
     for _ in 0..PLAN_ATTEMPTS {
         if let Some(peers) = first_peers(service, &planned, asker).await? {
@@ -111,10 +101,7 @@ async fn answer(
                 .content_type("application/json")
                 .body(body));
         }
-        planned = service
-            .planner
-            .plan(digest, Arc::clone(&set), Some(&planned))
-            .await?;
+        planned = service.planner.plan(digest, Arc::clone(&set), Some(&planned)).await?;
     }
     // Homes that move faster than plans are made: the host is better served by its package manager now.
     Err(HttpError::Busy)
@@ -130,25 +117,19 @@ async fn first_peers(
     let (bundles, homes_generation) = (info_hashes(planned), planned.homes_generation);
     let introduced = service
         .registry
-        .run(
-            move |registry| match registry.introduce(&bundles, homes_generation, &asker) {
-                Err(Refusal::TooManyAnnounces { .. } | Refusal::OutsideNetworks(_)) => {
-                    Ok(Some(vec![FirstPeers::default(); bundles.len()]))
-                }
-                other => other,
-            },
-        )
+        .run(move |registry| match registry.introduce(&bundles, homes_generation, &asker) {
+            Err(Refusal::TooManyAnnounces { .. } | Refusal::OutsideNetworks(_)) => {
+                Ok(Some(vec![FirstPeers::default(); bundles.len()]))
+            }
+            other => other,
+        })
         .await?;
     // An unknown swarm is one that was dropped since.
     Ok(introduced.unwrap_or(None))
 }
 
 fn info_hashes(planned: &SetPlan) -> Vec<InfoHash> {
-    planned
-        .bundles
-        .iter()
-        .map(|planned| planned.bundle.info_hash)
-        .collect()
+    planned.bundles.iter().map(|planned| planned.bundle.info_hash).collect()
 }
 
 fn plan(
@@ -158,19 +139,15 @@ fn plan(
     base_url: &str,
     service: &Service,
 ) -> Plan {
-    let bundles = planned
-        .bundles
-        .iter()
-        .zip(peers)
-        .map(|(planned, first)| PlannedBundle {
-            info_hash: planned.bundle.info_hash,
-            info_len: planned.bundle.info_len,
-            piece_len: planned.bundle.piece_len.bytes(),
-            files: planned.files.clone(),
-            peers: first.peers,
-            complete: first.complete,
-            incomplete: first.incomplete,
-        });
+    let bundles = planned.bundles.iter().zip(peers).map(|(planned, first)| PlannedBundle {
+        info_hash: planned.bundle.info_hash,
+        info_len: planned.bundle.info_len,
+        piece_len: planned.bundle.piece_len.bytes(),
+        files: planned.files.clone(),
+        peers: first.peers,
+        complete: first.complete,
+        incomplete: first.incomplete,
+    });
     let interval = service.settings.tracker.interval.as_secs();
     Plan {
         version: plan::VERSION,
@@ -180,8 +157,6 @@ fn plan(
         web_seeds: vec![torrents::web_seed(base_url)],
         torrents: format!("{base_url}{PREFIX}/v1/torrents/"),
         announce: format!("{base_url}{PREFIX}/v1/announce"),
-        policy: Policy {
-            announce_interval: u32::try_from(interval).unwrap_or(u32::MAX),
-        },
+        policy: Policy { announce_interval: u32::try_from(interval).unwrap_or(u32::MAX) },
     }
 }

@@ -14,10 +14,7 @@ pub(super) async fn healthz(service: Data<Service>) -> HttpResponse {
     } else {
         (HttpResponse::ServiceUnavailable(), "the first scan is not done\n")
     };
-    response
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .content_type("text/plain; charset=utf-8")
-        .body(text)
+    response.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain; charset=utf-8").body(text)
 }
 
 pub(super) async fn metrics(service: Data<Service>) -> HttpResponse {

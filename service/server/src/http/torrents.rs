@@ -25,11 +25,7 @@ pub(super) async fn get_info(
     info_hash: Path<String>,
 ) -> Result<HttpResponse, HttpError> {
     let info_hash: InfoHash = info_hash.parse().map_err(|_| HttpError::NotFound)?;
-    let info = service
-        .planner
-        .info(info_hash)
-        .await?
-        .ok_or(HttpError::NotFound)?;
+    let info = service.planner.info(info_hash).await?.ok_or(HttpError::NotFound)?;
     metrics::counter!("pkgtorrent_info_bytes_total").increment(info.len() as u64);
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
@@ -44,18 +40,10 @@ pub(super) async fn torrent(
     info_hash: InfoHash,
     base_url: &str,
 ) -> Result<HttpResponse, HttpError> {
-    let info = service
-        .planner
-        .info(info_hash)
-        .await?
-        .ok_or(HttpError::NotFound)?;
+    let info = service.planner.info(info_hash).await?.ok_or(HttpError::NotFound)?;
     let metainfo = Metainfo {
         info: info.to_vec(),
-        trackers: announce_list(
-            info_hash,
-            &service.settings.trackers,
-            format!("{base_url}/announce"),
-        ),
+        trackers: announce_list(info_hash, &service.settings.trackers, format!("{base_url}/announce")),
         web_seeds: vec![web_seed(base_url)],
     };
     let body = metainfo.encode().map_err(|error| {
@@ -65,10 +53,7 @@ pub(super) async fn torrent(
     // Its URLs depend on how it was asked for, so it is nobody's to keep.
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((
-            CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{info_hash}.torrent\""),
-        ))
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{info_hash}.torrent\"")))
         .content_type("application/x-bittorrent")
         .body(body))
 }
@@ -83,12 +68,7 @@ pub(super) fn web_seed(base_url: &str) -> String {
 fn announce_list(info_hash: InfoHash, trackers: &[String], own: String) -> Vec<Vec<String>> {
     let mut trackers: Vec<&String> = trackers.iter().collect();
     trackers.sort_by_cached_key(|url| Sha1::new().chain_update(info_hash.0).chain_update(url).finalize());
-    trackers
-        .into_iter()
-        .cloned()
-        .chain([own])
-        .map(|url| vec![url])
-        .collect()
+    trackers.into_iter().cloned().chain([own]).map(|url| vec![url]).collect()
 }
 
 #[cfg(test)]
@@ -109,9 +89,6 @@ mod tests {
             let fewer = order(n, &trackers[..3]);
             assert!(tiers[0][0] == trackers[3] || tiers[0] == fewer[0]);
         }
-        assert!(
-            first.len() == 4 && first.values().all(|&count| count > 25),
-            "{first:?}"
-        );
+        assert!(first.len() == 4 && first.values().all(|&count| count > 25), "{first:?}");
     }
 }

@@ -35,23 +35,12 @@ pub(super) async fn get(
     };
     if *directory == PADDING_DIRECTORY {
         let len = padding_len(name).ok_or(HttpError::NotFound)?;
-        return Ok(respond(
-            &request,
-            Content::Zeros(len.into()),
-            &sending(format!("\"zeros-{len}\"")),
-        ));
+        return Ok(respond(&request, Content::Zeros(len.into()), &sending(format!("\"zeros-{len}\""))));
     }
     // The file name is for people and for foreign clients' disks: the digest alone says what is wanted.
     let identity: Sha256Digest = directory.parse().map_err(|_| HttpError::NotFound)?;
     let opened = service.packages.open(identity).await.ok_or(HttpError::NotFound)?;
     let (file, fingerprint, path) = opened;
-    let sending = Sending {
-        content_type: "application/x-rpm",
-        ..sending(format!("\"{identity}\""))
-    };
-    Ok(respond(
-        &request,
-        Content::File(file, fingerprint, &path),
-        &sending,
-    ))
+    let sending = Sending { content_type: "application/x-rpm", ..sending(format!("\"{identity}\"")) };
+    Ok(respond(&request, Content::File(file, fingerprint, &path), &sending))
 }
