@@ -22,11 +22,7 @@ pub struct FloodLimit {
 
 impl Default for FloodLimit {
     fn default() -> Self {
-        Self {
-            burst: 400,
-            refill_per_second: 50,
-            addresses_max: 65_536,
-        }
+        Self { burst: 400, refill_per_second: 50, addresses_max: 65_536 }
     }
 }
 
@@ -67,10 +63,7 @@ impl FloodGuard {
             self.turn(now_nanos);
         }
         let old = &self.old;
-        let full_at = self
-            .young
-            .entry(ip)
-            .or_insert_with(|| old.get(&ip).copied().unwrap_or(0));
+        let full_at = self.young.entry(ip).or_insert_with(|| old.get(&ip).copied().unwrap_or(0));
         let next_full_at = (*full_at).max(now_nanos).saturating_add(self.token_nanos);
         let missing = (next_full_at - now_nanos).saturating_sub(self.capacity_nanos);
         if missing > 0 {
@@ -98,11 +91,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn guard(addresses_max: usize) -> FloodGuard {
-        let limit = FloodLimit {
-            burst: 10,
-            refill_per_second: 5,
-            addresses_max,
-        };
+        let limit = FloodLimit { burst: 10, refill_per_second: 5, addresses_max };
         FloodGuard::new(limit, &AddressHash::new(9))
     }
 
@@ -130,9 +119,7 @@ mod tests {
     fn a_flood_is_not_forgotten_when_generations_turn() {
         let mut guard = guard(100);
         // Two seconds fill a bucket and turn a generation; the address never stops for five of them.
-        let taken = (0..1000)
-            .filter(|n| guard.take(ip(1), Duration::from_millis(n * 10)).is_ok())
-            .count();
+        let taken = (0..1000).filter(|n| guard.take(ip(1), Duration::from_millis(n * 10)).is_ok()).count();
         assert!((58..=61).contains(&taken), "{taken}");
     }
 
@@ -145,10 +132,7 @@ mod tests {
         for number in 1..100_000 {
             assert!(guard.take(ip(number), Duration::ZERO).is_ok());
             if number.is_multiple_of(30) {
-                assert!(
-                    guard.take(ip(0), Duration::ZERO).is_err(),
-                    "who keeps flooding is remembered"
-                );
+                assert!(guard.take(ip(0), Duration::ZERO).is_err(), "who keeps flooding is remembered");
             }
             assert!(guard.len() <= 101, "{}", guard.len());
         }

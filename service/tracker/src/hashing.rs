@@ -57,22 +57,10 @@ mod tests {
     #[test]
     fn digests_spread_by_their_first_bytes_and_addresses_by_the_secret() {
         let digest_hash = BuildHasherDefault::<DigestHasher>::default();
-        assert_eq!(
-            digest_hash.hash_one(InfoHash([7; 20])),
-            u64::from_le_bytes([7; 8])
-        );
-        assert_ne!(
-            digest_hash.hash_one(InfoHash([7; 20])),
-            digest_hash.hash_one(InfoHash([8; 20]))
-        );
+        assert_eq!(digest_hash.hash_one(InfoHash([7; 20])), u64::from_le_bytes([7; 8]));
+        assert_ne!(digest_hash.hash_one(InfoHash([7; 20])), digest_hash.hash_one(InfoHash([8; 20])));
         let address: std::net::SocketAddr = "10.0.0.1:6881".parse().expect("an address");
-        assert_eq!(
-            AddressHash::new(1).hash_one(address),
-            AddressHash::new(1).hash_one(address)
-        );
-        assert_ne!(
-            AddressHash::new(1).hash_one(address),
-            AddressHash::new(2).hash_one(address)
-        );
+        assert_eq!(AddressHash::new(1).hash_one(address), AddressHash::new(1).hash_one(address));
+        assert_ne!(AddressHash::new(1).hash_one(address), AddressHash::new(2).hash_one(address));
     }
 }

@@ -18,10 +18,6 @@ use crate::swarms::Swarms;
 /// megabyte, and a bundle of a distribution's whole update is rarely more than one or two.
 pub const BUNDLE_PACKAGES_MAX: usize = 4096;
 
-/// A plan's hosts need a moment to join: for so long a bundle that was just planned is kept before others without
-/// peers.
-const JOIN_GRACE: Duration = Duration::from_secs(30);
-
 /// When there are too many bundles, one in so many more than necessary goes, so that not every new bundle afterwards
 /// looks through all of them.
 const EVICTION_SLACK_DIVISOR: usize = 64;
@@ -71,7 +67,6 @@ struct EvictionRank {
 enum UseClass {
     Dead,
     Idle,
-    JustPlanned,
     HasPeers,
 }
 
@@ -115,9 +110,7 @@ impl Homes {
 
     /// The packages of a bundle that is or was a home.
     pub(crate) fn members(&self, info_hash: &InfoHash) -> Option<&[Sha256Digest]> {
-        self.bundles
-            .get(info_hash)
-            .map(|bundle| bundle.members.as_slice())
+        self.bundles.get(info_hash).map(|bundle| bundle.members.as_slice())
     }
 
     /// What was dropped and not yet reported.
@@ -147,9 +140,7 @@ impl Homes {
             }
         }
         let groups = grouped(homeless);
-        self.make_room(swarms, groups.len(), now, |info_hash| {
-            shares.contains_key(info_hash)
-        });
+        self.make_room(swarms, groups.len(), now, |info_hash| shares.contains_key(info_hash));
         for (piece_len, members) in groups {
             let info_hash = form(piece_len, &members);
             let formed = self.settle(info_hash, &members, now);
@@ -173,11 +164,8 @@ impl Homes {
         if swarms.get(info_hash).is_some_and(|swarm| swarm.len() > 0) {
             return UseClass::HasPeers;
         }
-        match now.saturating_sub(used_at(swarms, info_hash, bundle)) {
-            age if age >= self.home_idle => UseClass::Dead,
-            _ if now.saturating_sub(bundle.planned_at) < JOIN_GRACE => UseClass::JustPlanned,
-            _ => UseClass::Idle,
-        }
+        let age = now.saturating_sub(used_at(swarms, info_hash, bundle));
+        if age < self.home_idle { UseClass::Idle } else { UseClass::Dead }
     }
 
     /// Makes a bundle the home of these packages; whether it is a new one.
@@ -215,12 +203,7 @@ impl Homes {
             return false;
         }
         self.numbers += 1;
-        let bundle = Bundle {
-            members: Vec::new(),
-            residents: 0,
-            planned_at: now,
-            number: self.numbers,
-        };
+        let bundle = Bundle { members: Vec::new(), residents: 0, planned_at: now, number: self.numbers };
         self.bundles.insert(info_hash, bundle);
         // It is back before anybody was told that it went.
         self.dropped.remove(&info_hash);
@@ -318,17 +301,11 @@ impl Homes {
 
 fn used_at(swarms: &Swarms, info_hash: &InfoHash, bundle: &Bundle) -> Duration {
     let announced_at = swarms.get(info_hash).and_then(|swarm| swarm.announced_at);
-    announced_at.map_or(bundle.planned_at, |announced_at| {
-        announced_at.max(bundle.planned_at)
-    })
+    announced_at.map_or(bundle.planned_at, |announced_at| announced_at.max(bundle.planned_at))
 }
 
 fn share(shares: &mut BTreeMap<InfoHash, Share>, info_hash: InfoHash, formed: bool) -> &mut Share {
-    shares.entry(info_hash).or_insert_with(|| Share {
-        info_hash,
-        formed,
-        members: Vec::new(),
-    })
+    shares.entry(info_hash).or_insert_with(|| Share { info_hash, formed, members: Vec::new() })
 }
 
 /// Packages as bundles: by class, in the order of their identities, as many as fit.

@@ -18,10 +18,7 @@ pub fn default_peer_networks() -> Vec<IpNet> {
         IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10)),
         IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
         IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)),
-        IpNet::V6(Ipv6Net::new_assert(
-            Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0),
-            10,
-        )),
+        IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)),
     ]
 }
 
@@ -84,12 +81,7 @@ mod tests {
     fn an_address_has_one_form() {
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:80".parse().expect("an address");
         assert_eq!(canonical(mapped).to_string(), "10.0.0.1:80");
-        let scoped = SocketAddr::V6(SocketAddrV6::new(
-            "fe80::1".parse().expect("an address"),
-            80,
-            5,
-            3,
-        ));
+        let scoped = SocketAddr::V6(SocketAddrV6::new("fe80::1".parse().expect("an address"), 80, 5, 3));
         assert_eq!(canonical(scoped).to_string(), "[fe80::1]:80");
     }
 }

@@ -93,10 +93,7 @@ impl Swarm {
     /// Whether the peer at this address is listed as complete, under this name.
     pub(crate) fn is_listed_complete(&self, address: SocketAddr, peer_id: PeerId) -> bool {
         self.places.get(&address).is_some_and(|place| {
-            place.pool & 1 == 1
-                && self
-                    .contact(*place)
-                    .is_some_and(|contact| contact.peer_id == peer_id)
+            place.pool & 1 == 1 && self.contact(*place).is_some_and(|contact| contact.peer_id == peer_id)
         })
     }
 
@@ -133,10 +130,7 @@ impl Swarm {
         let Some(place) = self.places.get(&address).copied() else {
             return false;
         };
-        if self
-            .contact(place)
-            .is_none_or(|contact| contact.peer_id != peer_id)
-        {
+        if self.contact(place).is_none_or(|contact| contact.peer_id != peer_id) {
             return false;
         }
         self.remove(usize::from(place.pool), place.position as usize);
@@ -145,9 +139,7 @@ impl Swarm {
 
     /// Whether a position of a vector holds a peer that was last seen before this moment.
     pub(crate) fn is_stale(&self, pool: usize, position: usize, fresh_since: u64) -> bool {
-        self.pools[pool]
-            .get(position)
-            .is_some_and(|contact| contact.seen_millis < fresh_since)
+        self.pools[pool].get(position).is_some_and(|contact| contact.seen_millis < fresh_since)
     }
 
     /// Forgets the peer at a position; the last one of the vector takes its place.
@@ -176,13 +168,7 @@ impl Swarm {
     fn put(&mut self, contact: Contact, is_complete: bool) {
         let pool = pool_of(contact.address.is_ipv6(), is_complete);
         let position = self.pools[pool].len() as u32;
-        self.places.insert(
-            contact.address,
-            Place {
-                pool: pool as u8,
-                position,
-            },
-        );
+        self.places.insert(contact.address, Place { pool: pool as u8, position });
         self.pools[pool].push(contact);
     }
 
@@ -209,11 +195,7 @@ impl Swarm {
         let mut own = FamilyWalk::new(self, is_ipv6, asker, random);
         let mut other = FamilyWalk::new(self, !is_ipv6, asker, random);
         // Of a single peer nothing can be reserved: then the own family's is the one that is surely reached.
-        let reserved = if wanted > 1 {
-            wanted.div_ceil(OTHER_FAMILY_SHARE).min(other.walk.len())
-        } else {
-            0
-        };
+        let reserved = if wanted > 1 { wanted.div_ceil(OTHER_FAMILY_SHARE).min(other.walk.len()) } else { 0 };
         let mut peers = Vec::with_capacity(wanted.min(own.walk.len() + other.walk.len()));
         own.extend(&mut peers, wanted - reserved, fresh_since);
         other.extend(&mut peers, wanted, fresh_since);
@@ -233,18 +215,9 @@ struct FamilyWalk<'a> {
 impl<'a> FamilyWalk<'a> {
     fn new(swarm: &'a Swarm, is_ipv6: bool, asker: &'a Asker, random: &mut Pcg64Mcg) -> Self {
         let incomplete: &[Contact] = &swarm.pools[pool_of(is_ipv6, false)];
-        let complete: &[Contact] = if asker.complete {
-            &[]
-        } else {
-            &swarm.pools[pool_of(is_ipv6, true)]
-        };
+        let complete: &[Contact] = if asker.complete { &[] } else { &swarm.pools[pool_of(is_ipv6, true)] };
         let walk = Walk::new(incomplete.len() + complete.len(), random).take(WALK_STEPS_MAX);
-        Self {
-            incomplete,
-            complete,
-            asker,
-            walk,
-        }
+        Self { incomplete, complete, asker, walk }
     }
 
     /// Walks on until there are so many peers in all. Each step looks at another peer, so stale ones and the asker cost
@@ -274,20 +247,13 @@ impl Swarm {
         for (pool, contacts) in self.pools.iter().enumerate() {
             for (position, contact) in contacts.iter().enumerate() {
                 let place = self.places[&contact.address];
-                assert_eq!(
-                    (usize::from(place.pool), place.position as usize),
-                    (pool, position)
-                );
+                assert_eq!((usize::from(place.pool), place.position as usize), (pool, position));
                 assert_eq!(contact.address.is_ipv6(), pool >= 2);
                 *listed_per_ip.entry(contact.address.ip()).or_default() += 1;
             }
         }
         assert_eq!(self.places.len(), self.pools.iter().map(Vec::len).sum::<usize>());
         assert_eq!(self.listed_per_ip.len(), listed_per_ip.len());
-        assert!(
-            listed_per_ip
-                .iter()
-                .all(|(ip, listed)| self.listed_per_ip[ip] == *listed)
-        );
+        assert!(listed_per_ip.iter().all(|(ip, listed)| self.listed_per_ip[ip] == *listed));
     }
 }

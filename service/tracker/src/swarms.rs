@@ -117,23 +117,13 @@ impl Swarms {
         now: Duration,
     ) -> Result<Vec<Introduction>, Refusal> {
         let address = self.admit(address, now)?;
-        let slots: Vec<usize> = info_hashes
-            .iter()
-            .map(|&it| self.slot(it))
-            .collect::<Result<_, _>>()?;
+        let slots: Vec<usize> = info_hashes.iter().map(|&it| self.slot(it)).collect::<Result<_, _>>()?;
         let wanted = self.settings.peers_per_answer_max;
         let entered = slots.into_iter().zip(info_hashes).map(|(slot, &info_hash)| {
             // A plan says nothing about progress: a host that asks for one again may be a seed already.
             let complete = self.slots[slot].is_listed_complete(address, peer_id);
             let event = Some(Event::Started);
-            let announce = Announce {
-                info_hash,
-                peer_id,
-                address,
-                complete,
-                event,
-                wanted,
-            };
+            let announce = Announce { info_hash, peer_id, address, complete, event, wanted };
             self.introduce(slot, &announce, now)
         });
         Ok(entered.collect())
@@ -147,10 +137,7 @@ impl Swarms {
         wanted: usize,
         now: Duration,
     ) -> Result<Vec<SocketAddr>, Refusal> {
-        let asker = Asker {
-            address: self.inside(asker.address)?,
-            ..*asker
-        };
+        let asker = Asker { address: self.inside(asker.address)?, ..*asker };
         let slot = self.slot(info_hash)?;
         let wanted = wanted.min(self.settings.peers_per_answer_max);
         let fresh_since = self.fresh_since(now);
@@ -191,10 +178,7 @@ impl Swarms {
             swarms.truncate(swarms_max);
         }
         swarms.sort_unstable_by_key(rank);
-        let overview = |swarm: &Swarm| SwarmOverview {
-            info_hash: swarm.info_hash,
-            count: swarm.count(),
-        };
+        let overview = |swarm: &Swarm| SwarmOverview { info_hash: swarm.info_hash, count: swarm.count() };
         swarms.into_iter().map(overview).collect()
     }
 
@@ -216,28 +200,19 @@ impl Swarms {
     fn admit(&mut self, address: SocketAddr, now: Duration) -> Result<SocketAddr, Refusal> {
         let address = self.inside(address)?;
         if let Some(flood) = &mut self.flood {
-            flood
-                .take(address.ip(), now)
-                .map_err(|retry_after| Refusal::TooManyAnnounces { retry_after })?;
+            flood.take(address.ip(), now).map_err(|retry_after| Refusal::TooManyAnnounces { retry_after })?;
         }
         Ok(address)
     }
 
     fn slot(&self, info_hash: InfoHash) -> Result<usize, Refusal> {
-        self.slot_of
-            .get(&info_hash)
-            .copied()
-            .ok_or(Refusal::UnknownSwarm(info_hash))
+        self.slot_of.get(&info_hash).copied().ok_or(Refusal::UnknownSwarm(info_hash))
     }
 
     /// Answers an admitted announce.
     fn introduce(&mut self, slot: usize, announce: &Announce, now: Duration) -> Introduction {
         let is_stopped = announce.event == Some(Event::Stopped);
-        let wanted = if is_stopped {
-            0
-        } else {
-            announce.wanted.min(self.settings.peers_per_answer_max)
-        };
+        let wanted = if is_stopped { 0 } else { announce.wanted.min(self.settings.peers_per_answer_max) };
         let fresh_since = self.fresh_since(now);
         let swarm = &mut self.slots[slot];
         swarm.announced_at = Some(now);
@@ -252,15 +227,10 @@ impl Swarms {
         } else {
             list(swarm, announce, now, &self.settings, &mut self.listed)
         };
-        let asker = Asker {
-            address: announce.address,
-            peer_id: Some(announce.peer_id),
-            complete: announce.complete,
-        };
+        let asker =
+            Asker { address: announce.address, peer_id: Some(announce.peer_id), complete: announce.complete };
         let peers = swarm.hand_out(&asker, wanted, fresh_since, &mut self.random);
-        let SwarmCount {
-            complete, incomplete, ..
-        } = swarm.count();
+        let SwarmCount { complete, incomplete, .. } = swarm.count();
         let interval = self.settings.interval;
         let jitter_millis = below(&mut self.random, millis(interval / JITTER_DIVISOR));
         Introduction {
@@ -282,20 +252,11 @@ fn list(
     settings: &Settings,
     listed: &mut usize,
 ) -> bool {
-    let Announce {
-        peer_id,
-        address,
-        complete,
-        ..
-    } = *announce;
+    let Announce { peer_id, address, complete, .. } = *announce;
     if address.port() == 0 {
         return false;
     }
-    let contact = Contact {
-        address,
-        peer_id,
-        seen_millis: millis(now),
-    };
+    let contact = Contact { address, peer_id, seen_millis: millis(now) };
     if swarm.renew(contact, complete) {
         return true;
     }

@@ -53,10 +53,7 @@ impl Tracker {
     #[must_use]
     pub fn new(settings: Settings, seed: u64) -> Self {
         let homes = Homes::new(settings.home_idle, settings.bundles_max);
-        Self {
-            swarms: Swarms::new(settings, seed),
-            homes,
-        }
+        Self { swarms: Swarms::new(settings, seed), homes }
     }
 
     /// Lists, renews or removes the peer that announces, and introduces others to it.
@@ -220,12 +217,6 @@ impl Tracker {
         self.swarms.check_invariants();
         self.homes.check_invariants();
         assert_eq!(self.swarms.len(), self.homes.len());
-        assert!(
-            self.swarms
-                .slots
-                .iter()
-                .filter(|swarm| swarm.len() > 0)
-                .all(|it| self.knows(&it.info_hash))
-        );
+        assert!(self.swarms.slots.iter().filter(|swarm| swarm.len() > 0).all(|it| self.knows(&it.info_hash)));
     }
 }

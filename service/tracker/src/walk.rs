@@ -33,12 +33,7 @@ impl Walk {
                 }
             }
         }
-        Self {
-            position,
-            stride: stride as usize,
-            len,
-            left: len,
-        }
+        Self { position, stride: stride as usize, len, left: len }
     }
 }
 

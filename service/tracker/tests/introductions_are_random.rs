@@ -15,9 +15,7 @@ const PEERS: u32 = 1000;
 const WANTED: usize = 20;
 
 fn seed() -> u64 {
-    let seed = std::env::var("PKGTORRENT_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let seed = std::env::var("PKGTORRENT_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("PKGTORRENT_TEST_SEED={seed}");
     seed
@@ -37,9 +35,7 @@ fn announce(number: u32) -> Announce {
 }
 
 fn number_of(address: SocketAddr) -> u32 {
-    let SocketAddr::V4(address) = address else {
-        panic!("only IPv4 was announced")
-    };
+    let SocketAddr::V4(address) = address else { panic!("only IPv4 was announced") };
     address.ip().to_bits() - 0x0a00_0000
 }
 
@@ -58,10 +54,7 @@ fn everybody_is_handed_out_about_equally_often() {
     let mut handed_out = BTreeMap::<SocketAddr, u32>::new();
     for asker in 0..2000 {
         // Strangers that do not listen, so that everybody may be handed to each of them.
-        let mut looking = Announce {
-            complete: false,
-            ..announce(100_000 + asker)
-        };
+        let mut looking = Announce { complete: false, ..announce(100_000 + asker) };
         looking.address.set_port(0);
         for peer in tracker.announce(&looking, Duration::ZERO).unwrap().peers {
             *handed_out.entry(peer).or_default() += 1;
@@ -69,10 +62,7 @@ fn everybody_is_handed_out_about_equally_often() {
     }
     // 2000 x 20 / 1000 = 40 each, deviation about 6.3: six of them, for one false alarm in a million runs.
     assert_eq!(handed_out.len(), PEERS as usize, "everybody is handed out");
-    let (least, most) = (
-        handed_out.values().min().unwrap(),
-        handed_out.values().max().unwrap(),
-    );
+    let (least, most) = (handed_out.values().min().unwrap(), handed_out.values().max().unwrap());
     println!("handed out {least} to {most} times");
     assert!(*least >= 5 && *most <= 85, "{least} to {most}");
 }

@@ -13,20 +13,12 @@ use rand_pcg::Pcg64Mcg;
 fn package(number: u32) -> HomePackage {
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
-    HomePackage {
-        identity: Sha256Digest(bytes),
-        piece_len: PieceLen::ALL[number as usize % 3],
-        pieces: 2,
-    }
+    HomePackage { identity: Sha256Digest(bytes), piece_len: PieceLen::ALL[number as usize % 3], pieces: 2 }
 }
 
 /// A busy quarter of an hour, and everything that was answered.
 fn history(tracker_seed: u64) -> Vec<String> {
-    let settings = Settings {
-        bundles_max: 12,
-        home_idle: Duration::from_secs(60),
-        ..Settings::default()
-    };
+    let settings = Settings { bundles_max: 12, home_idle: Duration::from_secs(60), ..Settings::default() };
     let mut tracker = Tracker::new(settings, tracker_seed);
     let mut random = Pcg64Mcg::new(11);
     let mut below = move |bound: u32| random.next_u32() % bound;
@@ -48,30 +40,16 @@ fn history(tracker_seed: u64) -> Vec<String> {
                 let form = |class, members: &[_]| InfoHash::of(format!("{class:?} {members:?}").as_bytes());
                 let shares = tracker.assign(&wanted, now, form);
                 swarms = shares.iter().map(|share| share.info_hash).collect();
-                answers.push(format!(
-                    "{shares:?} {:?}",
-                    tracker.join(&swarms, peer_id, address, now)
-                ));
+                answers.push(format!("{shares:?} {:?}", tracker.join(&swarms, peer_id, address, now)));
             }
-            1 => answers.push(format!(
-                "{:?} {:?}",
-                tracker.expire(now),
-                tracker.homes_generation()
-            )),
+            1 => answers.push(format!("{:?} {:?}", tracker.expire(now), tracker.homes_generation())),
             2 => answers.push(format!("{:?} {:?}", tracker.stats(), tracker.busiest_swarms(5))),
             _ if swarms.is_empty() => {}
             kind => {
                 let info_hash = swarms[below(swarms.len() as u32) as usize];
                 let event = [None, None, Some(Event::Completed), Some(Event::Stopped)][kind as usize % 4];
                 let complete = event == Some(Event::Completed);
-                let announce = Announce {
-                    info_hash,
-                    peer_id,
-                    address,
-                    complete,
-                    event,
-                    wanted: 10,
-                };
+                let announce = Announce { info_hash, peer_id, address, complete, event, wanted: 10 };
                 answers.push(format!("{:?}", tracker.announce(&announce, now)));
             }
         }

@@ -62,25 +62,12 @@ fn any_announce() -> impl Strategy<Value = Announce> {
         1 => Just(Some(Event::Completed)),
         2 => Just(Some(Event::Stopped)),
     ];
-    (
-        0_u8..2,
-        0_u8..20,
-        any_address(),
-        any::<bool>(),
-        event,
-        0_usize..12,
-    )
-        .prop_map(|(number, name, address, complete, event, wanted)| {
+    (0_u8..2, 0_u8..20, any_address(), any::<bool>(), event, 0_usize..12).prop_map(
+        |(number, name, address, complete, event, wanted)| {
             let info_hash = swarm(number);
-            Announce {
-                info_hash,
-                peer_id: PeerId([name; 20]),
-                address,
-                complete,
-                event,
-                wanted,
-            }
-        })
+            Announce { info_hash, peer_id: PeerId([name; 20]), address, complete, event, wanted }
+        },
+    )
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -101,19 +88,9 @@ fn is_inside(address: SocketAddr) -> bool {
 impl Model {
     /// What the announce changes; whether the announcer is listed after it.
     fn announce(&mut self, announce: &Announce) -> bool {
-        let Announce {
-            info_hash,
-            peer_id,
-            address,
-            complete,
-            event,
-            ..
-        } = *announce;
+        let Announce { info_hash, peer_id, address, complete, event, .. } = *announce;
         let here = |peer: &ModelPeer| peer.info_hash == info_hash && peer.address == address;
-        let known_complete = self
-            .peers
-            .iter()
-            .any(|it| here(it) && it.peer_id == peer_id && it.complete);
+        let known_complete = self.peers.iter().any(|it| here(it) && it.peer_id == peer_id && it.complete);
         if event == Some(Event::Completed) && !known_complete {
             self.downloaded[usize::from(info_hash.0[0])] += 1;
         }
@@ -129,22 +106,13 @@ impl Model {
             return false;
         }
         self.peers.retain(|it| !here(it));
-        self.peers.push(ModelPeer {
-            info_hash,
-            peer_id,
-            address,
-            complete,
-            seen: self.now,
-        });
+        self.peers.push(ModelPeer { info_hash, peer_id, address, complete, seen: self.now });
         true
     }
 
     fn counts(&self, info_hash: InfoHash) -> (usize, usize) {
         let count = |complete| {
-            self.peers
-                .iter()
-                .filter(|it| it.info_hash == info_hash && it.complete == complete)
-                .count()
+            self.peers.iter().filter(|it| it.info_hash == info_hash && it.complete == complete).count()
         };
         (count(true), count(false))
     }
@@ -178,20 +146,12 @@ impl Model {
         let wanted = wanted.min(PER_ANSWER_MAX);
         prop_assert_eq!(answer.len(), wanted.min(eligible.len()));
         let own = |set: &BTreeSet<SocketAddr>| {
-            set.iter()
-                .filter(|it| it.is_ipv6() == asker.address.is_ipv6())
-                .count()
+            set.iter().filter(|it| it.is_ipv6() == asker.address.is_ipv6()).count()
         };
         let other_eligible = eligible.len() - own(&eligible);
         let share = if wanted > 1 { wanted.div_ceil(5) } else { 0 };
-        prop_assert!(
-            answer.len() - own(&answer) >= share.min(other_eligible),
-            "the other family's share"
-        );
-        prop_assert!(
-            own(&answer) >= own(&eligible).min(wanted - share),
-            "the own family comes first"
-        );
+        prop_assert!(answer.len() - own(&answer) >= share.min(other_eligible), "the other family's share");
+        prop_assert!(own(&answer) >= own(&eligible).min(wanted - share), "the own family comes first");
         Ok(())
     }
 }
@@ -223,18 +183,9 @@ fn join(swarms: &mut Swarms, model: &mut Model, announce: &Announce) -> Result<(
         let complete = model.peers.iter().any(|it| {
             it.info_hash == info_hash && it.address == address && it.peer_id == peer_id && it.complete
         });
-        let started = Announce {
-            info_hash,
-            complete,
-            event: None,
-            ..canonical(announce)
-        };
+        let started = Announce { info_hash, complete, event: None, ..canonical(announce) };
         prop_assert_eq!(answer.listed, model.announce(&started));
-        let asker = Asker {
-            address,
-            peer_id: Some(peer_id),
-            complete,
-        };
+        let asker = Asker { address, peer_id: Some(peer_id), complete };
         model.check_answer(info_hash, &asker, PER_ANSWER_MAX, &answer.peers)?;
     }
     Ok(())
@@ -254,29 +205,15 @@ fn take_step(swarms: &mut Swarms, model: &mut Model, step: &Step) -> Result<(), 
                 peer_id: Some(announce.peer_id),
                 complete: announce.complete,
             };
-            let wanted = if announce.event == Some(Event::Stopped) {
-                0
-            } else {
-                announce.wanted
-            };
+            let wanted = if announce.event == Some(Event::Stopped) { 0 } else { announce.wanted };
             model.check_answer(announce.info_hash, &asker, wanted, &answer.peers)?;
             let counts = (answer.complete as usize, answer.incomplete as usize);
             prop_assert_eq!(counts, model.counts(announce.info_hash));
         }
         Step::Join(announce) => join(swarms, model, announce)?,
         Step::Look(announce) => {
-            let Announce {
-                info_hash,
-                address,
-                complete,
-                wanted,
-                ..
-            } = canonical(announce);
-            let asker = Asker {
-                address,
-                peer_id: None,
-                complete,
-            };
+            let Announce { info_hash, address, complete, wanted, .. } = canonical(announce);
+            let asker = Asker { address, peer_id: None, complete };
             let peers = swarms.peers_of(info_hash, &asker, wanted, now);
             prop_assert_eq!(peers.is_ok(), is_inside(address));
             if let Ok(peers) = peers {
