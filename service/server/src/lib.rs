@@ -24,6 +24,7 @@ mod registry;
 mod root;
 pub mod settings;
 mod state;
+mod tidying;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -107,9 +108,10 @@ pub async fn run(
     let packages = Packages::start(Arc::clone(&root), Arc::clone(&state), settings.build_threads)?;
     let registry = RegistryHandle::start(settings.tracker.clone(), seed()?, Arc::clone(&state))?;
     let planner = Planner::new(Arc::clone(&packages), registry.clone(), Arc::clone(&state));
-    let scanner = Scanner::new(root, state, settings.build_threads);
+    let scanner = Scanner::new(root, Arc::clone(&state), settings.build_threads);
     let rescan_interval = settings.rescan_interval;
-    let service = Data::new(Service { settings, packages, planner, registry, metrics, ready: false.into() });
+    let service =
+        Data::new(Service { settings, state, packages, planner, registry, metrics, ready: false.into() });
 
     let end = Arc::new(AtomicBool::new(false));
     let scanning = {
@@ -131,6 +133,7 @@ pub async fn run(
     let server = serve(service.clone(), listeners)?;
     on_listening(&addresses);
     let sweeping = tokio::spawn(sweep(service.clone()));
+    let tidying = tokio::spawn(tidying::run(service.clone()));
     let handle = server.handle();
     let stopping = tokio::spawn(async move {
         shutdown.await;
@@ -140,6 +143,7 @@ pub async fn run(
     let served = server.await;
     stopping.abort();
     sweeping.abort();
+    tidying.abort();
     end.store(true, Ordering::Relaxed);
     // The scanner ends within a second or so; a panic there was logged when it happened.
     let _ = tokio::task::spawn_blocking(move || scanning.join()).await;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
@@ -31,6 +32,9 @@ const SET_TORRENTS_MAX: usize = 10_000;
 /// Pieces above which a set's torrent takes the next longer piece length, if any of its packages has one: the
 /// `.torrent` itself is then some hundred kilobytes.
 const SET_TORRENT_PIECES_MAX: u64 = BUNDLE_PIECES_MAX as u64 / 4;
+
+/// A set in use is noted as such once in so long.
+const SET_REFRESHED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// What is the same for every host that wants a set.
 #[derive(Debug)]
@@ -102,7 +106,8 @@ impl Planner {
             return Some(set);
         }
         let value = self.state.get(Table::Sets, &digest.0.0)?;
-        let (mut bytes, mut packages) = (value.as_slice(), Vec::new());
+        let (_, mut bytes) = set_planned_at(&value)?;
+        let mut packages = Vec::new();
         while !bytes.is_empty() && packages.len() < SET_PACKAGES_MAX {
             packages.push(take_digest(&mut bytes)?);
         }
@@ -149,14 +154,25 @@ impl Planner {
             }
         }
         let plan = Arc::new(lay_out(&set, &found, shares, homes_generation, catalog.generation()));
-        if self.state.get(Table::Sets, &digest.0.0).is_none() {
-            let value = set.packages().iter().flat_map(digest_key).collect();
-            let record = Record { table: Table::Sets, key: digest.0.0.to_vec(), value: Some(value) };
-            self.state.save_later(vec![record]);
-        }
+        self.remember(digest, &set);
         self.plans.put(digest, (Arc::clone(&set), Arc::clone(&plan)), set.packages().len());
         metrics::counter!("pkgtorrent_sets_planned_total").increment(1);
         Ok(plan)
+    }
+
+    /// Stores a set, or that it is still in use.
+    fn remember(&self, digest: SetDigest, set: &PackageSet) {
+        let now = SystemTime::now();
+        let stored = self.state.get(Table::Sets, &digest.0.0);
+        let planned_at = stored.as_deref().and_then(set_planned_at).map(|(planned_at, _)| planned_at);
+        let is_fresh = |at: SystemTime| now.duration_since(at).is_ok_and(|age| age < SET_REFRESHED_AFTER);
+        if planned_at.is_some_and(is_fresh) {
+            return;
+        }
+        let mut value = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_le_bytes().to_vec();
+        value.extend(set.packages().iter().flat_map(digest_key));
+        let record = Record { table: Table::Sets, key: digest.0.0.to_vec(), value: Some(value) };
+        self.state.save_later(vec![record]);
     }
 
     /// The set's packages in order; none where one is unknown or cannot be used.
@@ -250,6 +266,12 @@ impl Planner {
         self.infos.put(info_hash, info.clone(), info.len());
         info
     }
+}
+
+/// When a stored set was last planned, as far as that was noted, and its packages' stored digests.
+pub(crate) fn set_planned_at(value: &[u8]) -> Option<(SystemTime, &[u8])> {
+    let (seconds, packages) = value.split_first_chunk::<8>()?;
+    Some((UNIX_EPOCH.checked_add(Duration::from_secs(u64::from_le_bytes(*seconds)))?, packages))
 }
 
 /// All packages of a set, or the names of those that are missing.

@@ -2,7 +2,7 @@
 //!
 //! Handlers send errands and wait for what they bring back. Nothing in here is locked, and nothing in here waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -192,6 +192,12 @@ impl Registry {
             FirstPeers { peers, complete: count.complete, incomplete: count.incomplete }
         });
         Ok(Some(counted.collect()))
+    }
+
+    /// Every package that is in a bundle.
+    pub(crate) fn bundled(&self) -> HashSet<Sha256Digest> {
+        let packages = self.bundles.values().flat_map(|bundle| &bundle.packages);
+        packages.map(|package| package.identity).collect()
     }
 
     /// How many bundles there are.

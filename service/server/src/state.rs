@@ -28,7 +28,7 @@ const TRANSACTION_WRITES_MAX: usize = 512;
 const VERSION: &[u8] = &[1];
 
 /// The kinds of records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Table {
     /// A digest that is no identity -> the identity.
     Aliases,

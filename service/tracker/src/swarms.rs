@@ -101,6 +101,21 @@ impl Swarms {
         self.slot_of.get(info_hash).map(|&slot| &self.slots[slot])
     }
 
+    /// All announces of one request, each answered or refused by itself; together they cost one of the address's.
+    pub(crate) fn announce_all(
+        &mut self,
+        address: SocketAddr,
+        announces: &[Announce],
+        now: Duration,
+    ) -> Result<Vec<Result<Introduction, Refusal>>, Refusal> {
+        let address = self.admit(address, now)?;
+        let answered = announces.iter().map(|announce| {
+            let slot = self.slot(announce.info_hash)?;
+            Ok(self.introduce(slot, &Announce { address, ..*announce }, now))
+        });
+        Ok(answered.collect())
+    }
+
     pub(crate) fn announce(&mut self, announce: &Announce, now: Duration) -> Result<Introduction, Refusal> {
         let address = self.admit(announce.address, now)?;
         let slot = self.slot(announce.info_hash)?;

@@ -64,6 +64,17 @@ impl Tracker {
         self.swarms.announce(announce, now)
     }
 
+    /// Lists, renews or removes one peer in several swarms, as its agent asks for them in one request. An unknown swarm
+    /// is refused by itself. Together they count as one announce of `address`, which is the peer's in all of them.
+    pub fn announce_all(
+        &mut self,
+        address: SocketAddr,
+        announces: &[Announce],
+        now: Duration,
+    ) -> Result<Vec<Result<Introduction, Refusal>>, Refusal> {
+        self.swarms.announce_all(address, announces, now)
+    }
+
     /// Enters a host that is being given a plan into all of its swarms, and introduces peers from each of them, in the
     /// order of the info hashes. It counts as one announce; a port of 0 enters nothing.
     ///

@@ -27,12 +27,21 @@ pub(crate) use listing::{ListedPackage, digest_key, take_digest};
 pub(crate) struct Repository {
     /// Its directory below the root; empty for the root itself.
     directory: PathBuf,
-    /// `repomd.xml` as it was read; none for a directory of packages without metadata.
-    metadata: Option<Fingerprint>,
+    /// The metadata that it was read from; none for a directory of packages without.
+    metadata: Option<Metadata>,
     /// What it lists, sorted by digest.
     listed: Arc<[ListedPackage]>,
     /// What the listed files look like, in the same order; none where there is no such file of the listed size.
     files: Vec<Option<Fingerprint>>,
+}
+
+/// Which version of a repository's metadata was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Metadata {
+    /// `repomd.xml` as it lay there.
+    repomd: Fingerprint,
+    /// The digest of the primary metadata that it names.
+    primary: PackageDigest,
 }
 
 /// A package and the file that should be it.
@@ -107,6 +116,17 @@ impl Catalog {
     /// The repositories' directories and how many packages each lists.
     pub(crate) fn repositories(&self) -> impl Iterator<Item = (&Path, usize)> {
         self.repositories.iter().map(|r| (r.directory.as_path(), r.listed.len()))
+    }
+
+    /// The digests of all primary metadata that is in use.
+    pub(crate) fn primaries(&self) -> impl Iterator<Item = PackageDigest> + '_ {
+        self.repositories.iter().filter_map(|r| r.metadata).map(|metadata| metadata.primary)
+    }
+
+    /// The paths of all packages below the root.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let located = |&(r, i): &(u32, u32)| self.repositories[r as usize].located(i as usize);
+        self.order.iter().filter_map(located).map(|located| located.path)
     }
 
     /// A number that differs from every other snapshot's.

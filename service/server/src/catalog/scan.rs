@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::loose::{self, LooseFile};
 use super::primary;
 use super::repomd::{self, MetadataError, PrimaryFile, REPOMD_LEN_MAX};
-use super::{Catalog, ListedPackage, Repository, listing};
+use super::{Catalog, ListedPackage, Metadata, Repository, listing};
 use crate::fingerprint::Fingerprint;
 use crate::root::Root;
 use crate::state::{Record, State, Table};
@@ -184,11 +184,12 @@ impl Scanner {
         &self,
         directory: &Path,
         known: Option<&Repository>,
-    ) -> Result<(Fingerprint, Arc<[ListedPackage]>), MetadataError> {
+    ) -> Result<(Metadata, Arc<[ListedPackage]>), MetadataError> {
         let repomd = directory.join("repodata/repomd.xml");
         let (file, fingerprint) = self.open(&repomd)?;
-        if let Some(known) = known.filter(|known| known.metadata == Some(fingerprint)) {
-            return Ok((fingerprint, Arc::clone(&known.listed)));
+        let read = known.and_then(|known| known.metadata.zip(Some(&known.listed)));
+        if let Some((metadata, listed)) = read.filter(|(metadata, _)| metadata.repomd == fingerprint) {
+            return Ok((metadata, Arc::clone(listed)));
         }
         let mut text = Vec::new();
         (&file)
@@ -196,15 +197,28 @@ impl Scanner {
             .read_to_end(&mut text)
             .map_err(|source| MetadataError::Io { path: repomd.display().to_string(), source })?;
         let primary = repomd::parse(&text)?;
+        let metadata = Metadata { repomd: fingerprint, primary: primary.digest };
         let key = listing::digest_key(&primary.digest);
         let stored = self.state.get(Table::Listings, &key);
         if let Some(listed) = stored.as_deref().and_then(listing::decode) {
-            return Ok((fingerprint, listed));
+            return Ok((metadata, listed));
         }
         let listed = self.parse(directory, &primary)?;
         let value = Some(listing::encode(&listed));
-        self.state.save_later(vec![Record { table: Table::Listings, key, value }]);
-        Ok((fingerprint, listed))
+        let mut records = vec![Record { table: Table::Listings, key, value }];
+        records.extend(read.and_then(|(replaced, _)| self.outdated(directory, &replaced)));
+        self.state.save_later(records);
+        Ok((metadata, listed))
+    }
+
+    /// The stored listing that a new one replaces, unless a copy of the repository still uses it: with a createrepo_c
+    /// run every hour, they would soon be larger than everything else.
+    fn outdated(&self, directory: &Path, replaced: &Metadata) -> Option<Record> {
+        let uses =
+            |repository: &Repository| repository.metadata.is_some_and(|m| m.primary == replaced.primary);
+        let is_used = self.known.iter().any(|(other, known)| other != directory && uses(known));
+        let key = listing::digest_key(&replaced.primary);
+        (!is_used).then_some(Record { table: Table::Listings, key, value: None })
     }
 
     fn parse(&self, directory: &Path, file: &PrimaryFile) -> Result<Arc<[ListedPackage]>, MetadataError> {

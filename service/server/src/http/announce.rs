@@ -6,9 +6,10 @@ use std::time::Duration;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use pkgtorrent_protocol::InfoHash;
 use pkgtorrent_protocol::announce::{
     self, BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event, GetAnnounce, GetAnswer, ScrapedSwarm,
-    SwarmAnswer,
+    SwarmAnnounce, SwarmAnswer,
 };
 use pkgtorrent_tracker::{Announce, Introduction};
 
@@ -83,23 +84,17 @@ pub(super) async fn post(
         return Err(HttpError::BadRequest(problem));
     }
     let address = SocketAddr::new(service.client(&request)?, batch.port);
-    let answered = service.registry.run(move |registry| {
-        let answers = batch.swarms.into_iter().map(|swarm| {
-            let announce = Announce {
-                info_hash: swarm.info_hash,
-                peer_id: batch.peer_id,
-                address,
-                complete: swarm.left == 0,
-                event: swarm.event.map(tracker_event),
-                wanted: swarm.wanted.map_or(usize::MAX, |wanted| wanted as usize),
-            };
-            (swarm.info_hash, registry.tracker.announce(&announce, registry.now()))
-        });
-        answers.collect::<Vec<_>>()
-    });
+    let announces: Vec<Announce> =
+        batch.swarms.iter().map(|swarm| from_batch(&batch, swarm, address)).collect();
+    let asked: Vec<InfoHash> = announces.iter().map(|announce| announce.info_hash).collect();
+    let answered =
+        service.registry.run(move |r| r.tracker.announce_all(address, &announces, r.now())).await?;
+    metrics::counter!("pkgtorrent_announces_total").increment(asked.len() as u64);
+    // What refuses the address refuses all of its swarms.
+    let answered = answered.unwrap_or_else(|refusal| vec![Err(refusal); asked.len()]);
     let mut interval = service.settings.tracker.interval;
     let mut swarms = Vec::new();
-    for (info_hash, answer) in answered.await? {
+    for (info_hash, answer) in asked.into_iter().zip(answered) {
         swarms.push(match answer {
             Ok(introduction) => {
                 // The agent has one clock for all its swarms: the longest wait that any of them was given.
@@ -111,12 +106,25 @@ pub(super) async fn post(
                     peers: introduction.peers,
                 }
             }
-            Err(refusal) => SwarmAnswer::Refused { info_hash, refused: refusal.to_string() },
+            Err(refusal) => {
+                metrics::counter!("pkgtorrent_announces_refused_total").increment(1);
+                SwarmAnswer::Refused { info_hash, refused: refusal.to_string() }
+            }
         });
     }
-    metrics::counter!("pkgtorrent_announces_total").increment(swarms.len() as u64);
     let answer = BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
+}
+
+fn from_batch(batch: &BatchAnnounce, swarm: &SwarmAnnounce, address: SocketAddr) -> Announce {
+    Announce {
+        info_hash: swarm.info_hash,
+        peer_id: batch.peer_id,
+        address,
+        complete: swarm.left == 0,
+        event: swarm.event.map(tracker_event),
+        wanted: swarm.wanted.map_or(usize::MAX, |wanted| wanted as usize),
+    }
 }
 
 fn tracker_event(event: Event) -> pkgtorrent_tracker::Event {

@@ -27,6 +27,7 @@ use crate::packages::Packages;
 use crate::planner::Planner;
 use crate::registry::RegistryHandle;
 use crate::settings::Settings;
+use crate::state::State;
 use error::HttpError;
 
 /// The prefix of everything that is not the mirror's or an announce.
@@ -38,6 +39,7 @@ pub(crate) struct Service {
     pub(crate) packages: Arc<Packages>,
     pub(crate) planner: Arc<Planner>,
     pub(crate) registry: RegistryHandle,
+    pub(crate) state: Arc<State>,
     pub(crate) metrics: PrometheusHandle,
     /// Whether the first scan is done.
     pub(crate) ready: AtomicBool,

@@ -157,3 +157,19 @@ fn an_answer_costs_the_same_however_many_peers_are_passed_over() {
     // A thousand of 3001 are looked at: 100 of 300, deviation 8.2.
     assert!((50..150).contains(&found), "{found}");
 }
+
+#[test]
+fn one_request_for_many_swarms_costs_one_announce() {
+    let flood = Some(FloodLimit { burst: 2, refill_per_second: 1, ..FloodLimit::default() });
+    let mut swarms = swarms(Settings { flood, ..Settings::default() });
+    let unknown = Announce { info_hash: InfoHash([99; 20]), ..leecher("10.0.0.1:1") };
+    let other = Announce { info_hash: OTHER_SWARM, ..leecher("10.0.0.1:1") };
+    let asked = [leecher("10.0.0.1:1"), unknown, other];
+    let address = leecher("10.0.0.1:1").address;
+    for _ in 0..2 {
+        let answers = swarms.announce_all(address, &asked, Duration::ZERO).expect("within the limit");
+        assert!(matches!(answers[..], [Ok(_), Err(Refusal::UnknownSwarm(_)), Ok(_)]), "{answers:?}");
+    }
+    let refused = swarms.announce_all(address, &asked, Duration::ZERO);
+    assert!(matches!(refused, Err(Refusal::TooManyAnnounces { .. })), "{refused:?}");
+}
