@@ -11,5 +11,6 @@ pub mod transmission;
 
 use std::time::Duration;
 
-/// How long a client may take for a download that needs a second: machines that run tests are busy.
+/// How long a client may take for a download that needs seconds: aria2 and transmission look at their peers every ten,
+/// and machines that run tests are busy.
 pub const DOWNLOAD_LIMIT: Duration = Duration::from_secs(90);

@@ -21,27 +21,15 @@ pub fn start(torrent: &Path, directory: &Path) -> Program {
         "libtorrent's Python module is not installed: run `scripts/install-deps test`"
     );
     let mut command = Command::new(PYTHON);
-    command
-        .args(["-c", SCRIPT])
-        .arg(torrent)
-        .arg(directory)
-        .arg(process::free_port().to_string());
+    command.args(["-c", SCRIPT]).arg(torrent).arg(directory).arg(process::free_port().to_string());
     Program::start(&mut command, &directory.with_extension("log"))
 }
 
 /// Waits until the client has everything and has let go of its files.
 pub fn wait_complete(client: &mut Program) {
     wait_for("complete download by libtorrent", DOWNLOAD_LIMIT, || {
-        assert!(
-            client.ended().is_none(),
-            "libtorrent's script ended: {}",
-            client.output()
-        );
-        client
-            .output()
-            .lines()
-            .any(|line| line == "complete")
-            .then_some(())
+        assert!(client.ended().is_none(), "libtorrent's script ended: {}", client.output());
+        client.output().lines().any(|line| line == "complete").then_some(())
     });
 }
 

@@ -28,17 +28,10 @@ impl Mirror {
         let real = Repository::create(root.join("real"));
         let mut packages = vec![
             real.add(&Rpm::new("exactly-a-piece").size(32 << 10)),
-            real.add(
-                &Rpm::new("libstdc++")
-                    .version("13.0~rc1^git20240101")
-                    .arch("x86_64")
-                    .size(100_000),
-            ),
+            real.add(&Rpm::new("libstdc++").version("13.0~rc1^git20240101").arch("x86_64").size(100_000)),
             real.add_in(
                 "Packages/ü",
-                &Rpm::new("unicode")
-                    .payload_len(50_000)
-                    .named("ünïcode-日本-1.0-1.noarch.rpm"),
+                &Rpm::new("unicode").payload_len(50_000).named("ünïcode-日本-1.0-1.noarch.rpm"),
             ),
             real.add(&Rpm::new("medium").size(1_500_000)),
             real.add(&Rpm::new("medium-whole").size(2 << 20)),
@@ -55,11 +48,7 @@ impl Mirror {
             // All peers of these tests are on the loopback.
             .config("peer_networks = [\"127.0.0.0/8\"]\n")
             .start();
-        Self {
-            service,
-            packages,
-            directory,
-        }
+        Self { service, packages, directory }
     }
 
     /// An empty directory of this name for one client's download.
@@ -72,11 +61,8 @@ impl Mirror {
 
     /// Asks for the set of all packages, so that the service knows it, and returns its digest.
     pub fn know_set(&self) -> SetDigest {
-        let digests: Vec<PackageDigest> = self
-            .packages
-            .iter()
-            .map(|package| package.identity.into())
-            .collect();
+        let digests: Vec<PackageDigest> =
+            self.packages.iter().map(|package| package.identity.into()).collect();
         let plan = ask::post_set(self.service.addr(), &digests);
         assert_eq!(plan.unknown, []);
         assert_eq!(plan.set, ask::set_digest(&digests));

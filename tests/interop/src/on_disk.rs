@@ -22,14 +22,8 @@ pub fn assert_holds(directory: &Path, bundle: &BundleInfo, packages: &[Package],
     let mut found = files_below(&directory.join(BUNDLE_NAME));
     for package in packages {
         let path = package.bundle_path();
-        let bytes = found
-            .remove(&path)
-            .unwrap_or_else(|| panic!("{} is missing", path.display()));
-        assert!(
-            bytes == package.bytes(),
-            "{} has other bytes than the mirror's",
-            path.display()
-        );
+        let bytes = found.remove(&path).unwrap_or_else(|| panic!("{} is missing", path.display()));
+        assert!(bytes == package.bytes(), "{} has other bytes than the mirror's", path.display());
     }
     let mut lengths = Vec::new();
     for (path, bytes) in found {
@@ -37,11 +31,7 @@ pub fn assert_holds(directory: &Path, bundle: &BundleInfo, packages: &[Package],
         let len = name.and_then(padding_len);
         let len = len.unwrap_or_else(|| panic!("{} is neither a package nor padding", path.display()));
         assert_eq!(bytes.len(), len as usize, "{}", path.display());
-        assert!(
-            bytes.iter().all(|&byte| byte == 0),
-            "{} is not all zeros",
-            path.display()
-        );
+        assert!(bytes.iter().all(|&byte| byte == 0), "{} is not all zeros", path.display());
         lengths.push(len);
     }
     lengths.sort_unstable();
@@ -54,18 +44,10 @@ pub fn assert_holds(directory: &Path, bundle: &BundleInfo, packages: &[Package],
 
 /// The lengths of a bundle's padding files, ascending.
 fn padding_lengths(bundle: &BundleInfo) -> Vec<u32> {
-    let mut lengths: Vec<u32> = bundle
-        .layout()
-        .extents()
-        .iter()
-        .map(|extent| extent.padding)
-        .filter(|&len| len > 0)
-        .collect();
+    let mut lengths: Vec<u32> =
+        bundle.layout().extents().iter().map(|extent| extent.padding).filter(|&len| len > 0).collect();
     lengths.sort_unstable();
-    assert!(
-        !lengths.is_empty(),
-        "a set without padding would prove nothing about it"
-    );
+    assert!(!lengths.is_empty(), "a set without padding would prove nothing about it");
     lengths
 }
 
@@ -74,9 +56,7 @@ pub fn lay_out(directory: &Path, bundle: &BundleInfo, packages: &[Package]) {
     let top = directory.join(BUNDLE_NAME);
     fs::create_dir_all(top.join(PADDING_DIRECTORY)).expect("a directory for padding");
     for (planned, extent) in bundle.packages().iter().zip(bundle.layout().extents()) {
-        let package = packages
-            .iter()
-            .find(|package| package.identity == planned.identity);
+        let package = packages.iter().find(|package| package.identity == planned.identity);
         let package = package.expect("the bundle holds only packages of the mirror");
         let path = top.join(package.bundle_path());
         fs::create_dir_all(path.parent().expect("a package's directory")).expect("a package's directory");
@@ -85,11 +65,8 @@ pub fn lay_out(directory: &Path, bundle: &BundleInfo, packages: &[Package]) {
             // The name is `<length>_<index of the file before it>`.
             let name = format!("{}_{}", extent.padding, extent.file);
             assert_eq!(padding_len(&name), Some(extent.padding));
-            fs::write(
-                top.join(PADDING_DIRECTORY).join(name),
-                vec![0; extent.padding as usize],
-            )
-            .expect("padding");
+            fs::write(top.join(PADDING_DIRECTORY).join(name), vec![0; extent.padding as usize])
+                .expect("padding");
         }
     }
 }

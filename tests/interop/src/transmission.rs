@@ -39,21 +39,12 @@ impl Transmission {
         );
         fs::write(configuration.path().join("settings.json"), settings).expect("settings");
         let mut command = Command::new(process::installed("transmission-daemon"));
-        command
-            .args(["--foreground", "--log-debug", "--config-dir"])
-            .arg(configuration.path());
+        command.args(["--foreground", "--log-debug", "--config-dir"]).arg(configuration.path());
         let daemon = Program::start(&mut command, log);
-        let transmission = Self {
-            daemon,
-            control_port,
-            _configuration: configuration,
-        };
+        let transmission = Self { daemon, control_port, _configuration: configuration };
         wait_for("answer from transmission-daemon", ANSWER_LIMIT, || {
             // The remote control exits 0 and says what is wrong when nobody answers.
-            transmission
-                .control(&["--session-info"])
-                .contains("VERSION")
-                .then_some(())
+            transmission.control(&["--session-info"]).contains("VERSION").then_some(())
         });
         transmission
     }
@@ -78,9 +69,7 @@ impl Transmission {
 
     fn control(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(process::installed("transmission-remote"));
-        command
-            .arg(format!("127.0.0.1:{}", self.control_port))
-            .args(arguments);
+        command.arg(format!("127.0.0.1:{}", self.control_port)).args(arguments);
         let output = tempfile::NamedTempFile::new().expect("a file for an answer");
         let mut program = Program::start(&mut command, output.path());
         program.wait(ANSWER_LIMIT);

@@ -38,17 +38,8 @@ impl Lab {
     fn dnf(&self, path: &str, arguments: &[&str]) -> String {
         let mut command = as_root(&process::installed("dnf"));
         command
-            .args([
-                "-y",
-                "--releasever=1",
-                "--nogpgcheck",
-                "--setopt=module_platform_id=platform:test",
-            ])
-            .args([
-                "--setopt=reposdir=/nonexistent",
-                "--setopt=keepcache=1",
-                "--setopt=retries=1",
-            ])
+            .args(["-y", "--releasever=1", "--nogpgcheck", "--setopt=module_platform_id=platform:test"])
+            .args(["--setopt=reposdir=/nonexistent", "--setopt=keepcache=1", "--setopt=retries=1"])
             .arg(format!("--installroot={}", self.path("installed").display()))
             .arg(format!("--setopt=cachedir={}", self.path("cache").display()))
             .arg(format!("--setopt=logdir={}", self.path("log").display()))
@@ -64,10 +55,7 @@ impl Lab {
         command
             .args(["-qa", "--qf", "%{name}-%{version}-%{release}\n", "--root"])
             .arg(self.path("installed"));
-        process::run(&mut command, TRANSACTION_LIMIT)
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        process::run(&mut command, TRANSACTION_LIMIT).lines().map(str::to_owned).collect()
     }
 }
 
@@ -89,39 +77,21 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 fn dnf_installs_and_upgrades_from_the_mirror() {
     let lab = Lab::start(|root| {
         let repository = Repository::create(root.join("repo"));
-        repository.add(
-            &Rpm::new("app")
-                .requires("libstdc++")
-                .requires("unicode")
-                .payload_len(300_000),
-        );
-        repository.add(
-            &Rpm::new("libstdc++")
-                .version("1.0~rc1^git2")
-                .payload_len(2_000_000),
-        );
-        repository.add_in(
-            "Packages/ü",
-            &Rpm::new("unicode").named("ünïcode-日本.rpm").payload_len(10_000),
-        );
+        repository.add(&Rpm::new("app").requires("libstdc++").requires("unicode").payload_len(300_000));
+        repository.add(&Rpm::new("libstdc++").version("1.0~rc1^git2").payload_len(2_000_000));
+        repository.add_in("Packages/ü", &Rpm::new("unicode").named("ünïcode-日本.rpm").payload_len(10_000));
         repository.add(&Rpm::new("not-wanted"));
         repository.index();
     });
     lab.dnf("/repo/", &["install", "app"]);
-    assert_eq!(
-        lab.installed(),
-        names(&["app-1.0-1", "libstdc++-1.0~rc1^git2-1", "unicode-1.0-1"])
-    );
+    assert_eq!(lab.installed(), names(&["app-1.0-1", "libstdc++-1.0~rc1^git2-1", "unicode-1.0-1"]));
     assert!(lab.service.metric("pkgtorrent_mirror_bytes_total") > 2_300_000.0);
 
     let repository = Repository::create(lab.path("root/repo"));
     repository.add(&Rpm::new("libstdc++").version("1.0").payload_len(100_000));
     repository.index();
     lab.dnf("/repo/", &["--refresh", "upgrade"]);
-    assert_eq!(
-        lab.installed(),
-        names(&["app-1.0-1", "libstdc++-1.0-1", "unicode-1.0-1"])
-    );
+    assert_eq!(lab.installed(), names(&["app-1.0-1", "libstdc++-1.0-1", "unicode-1.0-1"]));
 }
 
 #[test]
@@ -136,8 +106,5 @@ fn dnf_uses_a_repository_whose_directory_has_an_odd_name() {
     lab.dnf("/my%20repo%2Bx%20~%5E%20%C3%BC&100%25/os/", &["install", "one"]);
     assert_eq!(lab.installed(), names(&["one-1.0-1", "g++-1.0-1"]));
     // A plus sign is itself in a path, escaped or not; only in queries does it stand for a space.
-    lab.dnf(
-        "/my%20repo+x%20~^%20%C3%BC&100%25/os/",
-        &["--refresh", "reinstall", "one"],
-    );
+    lab.dnf("/my%20repo+x%20~^%20%C3%BC&100%25/os/", &["--refresh", "reinstall", "one"]);
 }

@@ -39,10 +39,7 @@ fn aria2_gets_a_set_from_libtorrent() {
 fn libtorrent_gets_a_set_from_transmission() {
     let mirror = Mirror::start();
     let (torrent, metainfo, bundle) = mirror.torrent_without_web_seeds();
-    let (from, to) = (
-        mirror.directory_for("transmission"),
-        mirror.directory_for("libtorrent"),
-    );
+    let (from, to) = (mirror.directory_for("transmission"), mirror.directory_for("libtorrent"));
     lay_out(&from, &bundle, &mirror.packages);
     let before = mirror.served_bytes();
     let mut seed = Transmission::start(&from.with_extension("log"));
@@ -57,10 +54,7 @@ fn libtorrent_gets_a_set_from_transmission() {
 fn transmission_gets_a_set_from_aria2() {
     let mirror = Mirror::start();
     let (torrent, metainfo, bundle) = mirror.torrent_without_web_seeds();
-    let (from, to) = (
-        mirror.directory_for("aria2"),
-        mirror.directory_for("transmission"),
-    );
+    let (from, to) = (mirror.directory_for("aria2"), mirror.directory_for("transmission"));
     lay_out(&from, &bundle, &mirror.packages);
     let before = mirror.served_bytes();
     let _seed = aria2::seed(&torrent, &from);
