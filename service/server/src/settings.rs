@@ -211,11 +211,11 @@ impl Keys {
             root,
             listen,
             state: self.state.unwrap_or_else(default_state),
-            public_url: public_url(self.public_url.unwrap_or_default())?,
+            public_url: public_url(&self.public_url.unwrap_or_default())?,
             allowed_hosts: self.allowed_hosts.unwrap_or_default().iter().map(|h| h.to_lowercase()).collect(),
             trusted_proxies: self.trusted_proxies.unwrap_or_default(),
             trackers: trackers(self.trackers.unwrap_or_default())?,
-            accel_redirect: accel_redirect(self.accel_redirect.unwrap_or_default())?,
+            accel_redirect: accel_redirect(&self.accel_redirect.unwrap_or_default())?,
             tracker,
             rescan_interval: seconds("rescan_interval", self.rescan_interval, 300, 1..=86_400)?,
             build_threads: threads(self.build_threads).min(256),
@@ -272,11 +272,11 @@ fn flood(per_second: u32, burst: u32) -> Option<pkgtorrent_tracker::FloodLimit> 
     })
 }
 
-fn public_url(url: String) -> Result<Option<String>, SettingsError> {
+fn public_url(url: &str) -> Result<Option<String>, SettingsError> {
     if url.is_empty() {
         return Ok(None);
     }
-    if !is_http_url(&url) {
+    if !is_http_url(url) {
         return Err(wrong("public_url", format!("{url:?} is no http or https URL")));
     }
     Ok(Some(url.trim_end_matches('/').to_owned()))
@@ -297,7 +297,7 @@ fn is_http_url(url: &str) -> bool {
     })
 }
 
-fn accel_redirect(location: String) -> Result<Option<String>, SettingsError> {
+fn accel_redirect(location: &str) -> Result<Option<String>, SettingsError> {
     if location.is_empty() {
         return Ok(None);
     }
@@ -317,7 +317,7 @@ pub fn default_file() -> String {
     for key in KEY_DOCS {
         out.push('\n');
         for line in key.doc.lines() {
-            out.push_str("#");
+            out.push('#');
             out.push_str(line);
             out.push('\n');
         }

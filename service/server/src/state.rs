@@ -172,7 +172,7 @@ impl State {
         match writes.try_send(Write { records, then: None }) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
-                metrics::counter!("pkgtorrent_state_writes_dropped_total").increment(1)
+                metrics::counter!("pkgtorrent_state_writes_dropped_total").increment(1);
             }
         }
     }

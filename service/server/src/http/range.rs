@@ -67,6 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of one range is what is meant")]
     fn ranges_are_read_as_the_standard_says() {
         let parts = |ranges: &[Range<u64>]| Ranges::Parts(ranges.to_vec());
         for (value, expected) in [
