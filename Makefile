@@ -7,7 +7,7 @@ CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint fmt audit generate clean
+.PHONY: help build demo test bench fuzz lint fmt audit generate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -30,6 +30,10 @@ test: ## run all tests
 bench: ## measure against the figures that the project holds itself to
 	scripts/install-deps build test bench
 	cargo run --release -p pkgtorrent-bench --locked
+
+fuzz: ## look for inputs that break a parser, 20 seconds each; SECONDS=600 for longer
+	scripts/install-deps build fuzz
+	scripts/fuzz $(SECONDS)
 
 # cargo deny's fourth check, advisories, needs a database from the network and changes without a commit here: it is
 # `make audit`, so that a commit which passed once passes always.
