@@ -146,7 +146,12 @@ pub async fn run(
     tidying.abort();
     end.store(true, Ordering::Relaxed);
     // The scanner ends within a second or so; a panic there was logged when it happened.
-    let _ = tokio::task::spawn_blocking(move || scanning.join()).await;
+    let ending = tokio::task::spawn_blocking(move || {
+        let scanned = scanning.join();
+        service.state.flush();
+        scanned
+    });
+    let _ = ending.await;
     Ok(served?)
 }
 

@@ -177,6 +177,14 @@ impl State {
         }
     }
 
+    /// Waits until everything that was to be stored before is stored.
+    pub(crate) fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        self.save_then(Vec::new(), move || drop(done.send(())));
+        // The writer drops the sender if it could not store, which ends the wait as well.
+        let _ = wait.recv();
+    }
+
     /// Stores `records`, then calls `then` on the writer's thread, whether that worked or not: what was computed is
     /// good also when it could not be kept. Waits while too many writes are waiting, so not for async callers.
     pub(crate) fn save_then(&self, records: Vec<Record>, then: impl FnOnce() + Send + 'static) {

@@ -70,7 +70,10 @@ pub(crate) struct Connection {
 /// Wires the paths to their endpoints.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     let v1 = |path: &str| web::resource(format!("{PREFIX}/v1{path}"));
+    let query = web::QueryConfig::default()
+        .error_handler(|error, _| HttpError::BadRequest(format!("the query: {error}")).into());
     config
+        .app_data(query)
         .service(only(v1("/sets"), [web::post().to(sets::post)]))
         .service(only(v1("/sets/{digest}.torrent"), get_and_head(sets::get_torrent)))
         .service(only(v1("/sets/{digest}"), get_and_head(sets::get)))
