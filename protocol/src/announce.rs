@@ -131,11 +131,7 @@ impl GetAnnounce {
     }
 }
 
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Reads the swarms that a scrape's query string names. A scrape of everything is not answered: it names none.
 pub fn parse_scrape(query: &str) -> Result<Vec<InfoHash>, AnnounceError> {
@@ -148,33 +144,23 @@ pub fn parse_scrape(query: &str) -> Result<Vec<InfoHash>, AnnounceError> {
             swarms.push(InfoHash(twenty_bytes("info_hash", value)?));
         }
     }
-    if swarms.is_empty() {
-        Err(AnnounceError::Missing("info_hash"))
-    } else {
-        Ok(swarms)
-    }
+    if swarms.is_empty() { Err(AnnounceError::Missing("info_hash")) } else { Ok(swarms) }
 }
 
-fn parameters(query: &str) -> Result<impl Iterator<Item = (&str, &str)>, AnnounceError> {
+pub(crate) fn parameters(query: &str) -> Result<impl Iterator<Item = (&str, &str)>, AnnounceError> {
     if query.len() > QUERY_LEN_MAX {
         return Err(AnnounceError::TooLong(query.len()));
     }
     Ok(query.split('&').filter_map(|pair| pair.split_once('=')))
 }
 
-fn twenty_bytes(key: &'static str, value: &str) -> Result<[u8; 20], AnnounceError> {
+pub(crate) fn twenty_bytes(key: &'static str, value: &str) -> Result<[u8; 20], AnnounceError> {
     let bytes: Vec<u8> = percent_decode_str(value).collect();
-    bytes.try_into().map_err(|_| AnnounceError::Invalid {
-        key,
-        value: abridged(value),
-    })
+    bytes.try_into().map_err(|_| AnnounceError::Invalid { key, value: abridged(value) })
 }
 
-fn number<T: std::str::FromStr>(key: &'static str, value: &str) -> Result<T, AnnounceError> {
-    value.parse().map_err(|_| AnnounceError::Invalid {
-        key,
-        value: abridged(value),
-    })
+pub(crate) fn number<T: std::str::FromStr>(key: &'static str, value: &str) -> Result<T, AnnounceError> {
+    value.parse().map_err(|_| AnnounceError::Invalid { key, value: abridged(value) })
 }
 
 fn event_of(value: &str) -> Result<Option<Event>, AnnounceError> {
@@ -184,10 +170,7 @@ fn event_of(value: &str) -> Result<Option<Event>, AnnounceError> {
         "stopped" => Ok(Some(Event::Stopped)),
         // Some clients send an empty event, and BEP 21 has `paused`: both are plain announces.
         "" | "empty" | "paused" => Ok(None),
-        _ => Err(AnnounceError::Invalid {
-            key: "event",
-            value: abridged(value),
-        }),
+        _ => Err(AnnounceError::Invalid { key: "event", value: abridged(value) }),
     }
 }
 
@@ -264,10 +247,7 @@ impl GetAnswer {
         let v6 = v6.iter().map(|bytes| {
             let mut ip = [0; 16];
             ip.copy_from_slice(&bytes[..16]);
-            SocketAddr::new(
-                Ipv6Addr::from(ip).into(),
-                u16::from_be_bytes([bytes[16], bytes[17]]),
-            )
+            SocketAddr::new(Ipv6Addr::from(ip).into(), u16::from_be_bytes([bytes[16], bytes[17]]))
         });
         Ok(Self {
             interval: dict.interval,
@@ -307,12 +287,7 @@ pub fn encode_scrape(mut swarms: Vec<ScrapedSwarm>) -> Vec<u8> {
     for swarm in swarms {
         out.extend_from_slice(b"20:");
         out.extend_from_slice(&swarm.info_hash.0);
-        let ScrapedSwarm {
-            complete,
-            downloaded,
-            incomplete,
-            ..
-        } = swarm;
+        let ScrapedSwarm { complete, downloaded, incomplete, .. } = swarm;
         let counts =
             format!("d8:completei{complete}e10:downloadedi{downloaded}e10:incompletei{incomplete}ee");
         out.extend_from_slice(counts.as_bytes());
@@ -444,10 +419,7 @@ mod tests {
         let hash = "%aa".repeat(20);
         let refused = |query: &str| GetAnnounce::parse(query).expect_err(query).to_string();
         assert_eq!(refused(""), "info_hash is missing");
-        assert_eq!(
-            refused(&format!("info_hash={hash}&peer_id={hash}")),
-            "port is missing"
-        );
+        assert_eq!(refused(&format!("info_hash={hash}&peer_id={hash}")), "port is missing");
         assert!(refused(&format!("info_hash={hash}&peer_id=short&port=1")).contains("peer_id"));
         assert!(refused(&format!("info_hash={hash}&peer_id={hash}&port=65536")).contains("port"));
         assert!(refused(&format!("info_hash={hash}&peer_id={hash}&port=1&event=x")).contains("event"));
@@ -460,16 +432,9 @@ mod tests {
         assert_eq!(parse_scrape(&one), Ok(vec![InfoHash([1; 20])]));
         assert_eq!(parse_scrape("x=y"), Err(AnnounceError::Missing("info_hash")));
         let many = vec![one; SCRAPE_SWARMS_MAX + 1].join("&");
-        assert_eq!(
-            parse_scrape(&many),
-            Err(AnnounceError::TooManySwarms(SCRAPE_SWARMS_MAX))
-        );
-        let swarm = |n| ScrapedSwarm {
-            info_hash: InfoHash([n; 20]),
-            complete: 1,
-            downloaded: 2,
-            incomplete: 3,
-        };
+        assert_eq!(parse_scrape(&many), Err(AnnounceError::TooManySwarms(SCRAPE_SWARMS_MAX)));
+        let swarm =
+            |n| ScrapedSwarm { info_hash: InfoHash([n; 20]), complete: 1, downloaded: 2, incomplete: 3 };
         let bytes = encode_scrape(vec![swarm(9), swarm(2), swarm(9)]);
         assert_eq!(bencode::check(&bytes), Ok(()));
     }

@@ -21,11 +21,7 @@ pub const DEPTH_MAX: usize = 8;
 pub fn check(bytes: &[u8]) -> Result<(), NotCanonical> {
     let mut scan = Scan { bytes, at: 0 };
     scan.value(0)?;
-    if scan.at == bytes.len() {
-        Ok(())
-    } else {
-        scan.refuse("something follows the value")
-    }
+    if scan.at == bytes.len() { Ok(()) } else { scan.refuse("something follows the value") }
 }
 
 /// The bytes of the value under `key` in the dictionary `bytes`, which must be canonical.
@@ -136,9 +132,7 @@ impl<'a> Scan<'a> {
         let start = self.at;
         let mut value = 0_u64;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
-            let next = value
-                .checked_mul(10)
-                .and_then(|v| v.checked_add(u64::from(digit - b'0')));
+            let next = value.checked_mul(10).and_then(|v| v.checked_add(u64::from(digit - b'0')));
             // Integers are signed 64 bit for every client that exists.
             value = match next {
                 Some(next) if next <= i64::MAX as u64 => next,
@@ -204,10 +198,7 @@ mod tests {
 
     #[test]
     fn a_value_is_found_as_it_stands() {
-        assert_eq!(
-            raw_value(b"d1:a3:xyz4:infod1:ki7eee", b"info"),
-            Some(&b"d1:ki7ee"[..])
-        );
+        assert_eq!(raw_value(b"d1:a3:xyz4:infod1:ki7eee", b"info"), Some(&b"d1:ki7ee"[..]));
         assert_eq!(raw_value(b"d1:a3:xyze", b"info"), None);
     }
 }

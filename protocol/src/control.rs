@@ -94,21 +94,11 @@ mod tests {
 
     #[test]
     fn events_are_written_as_the_contract_says() {
-        let from = Sources {
-            peers: 1,
-            origin: 2,
-            store: 3,
-        };
+        let from = Sources { peers: 1, origin: 2, store: 3 };
         for (event, text) in [
+            (FetchEvent::Progress { index: 0, done: 7 }, r#"{"event":"progress","index":0,"done":7}"#),
             (
-                FetchEvent::Progress { index: 0, done: 7 },
-                r#"{"event":"progress","index":0,"done":7}"#,
-            ),
-            (
-                FetchEvent::Waiting {
-                    index: 1,
-                    reason: "a lease".into(),
-                },
+                FetchEvent::Waiting { index: 1, reason: "a lease".into() },
                 r#"{"event":"waiting","index":1,"reason":"a lease"}"#,
             ),
             (
@@ -116,18 +106,11 @@ mod tests {
                 r#"{"event":"placed","index":2,"from":{"peers":1,"origin":2,"store":3}}"#,
             ),
             (
-                FetchEvent::Failed {
-                    index: 3,
-                    reason: "gone".into(),
-                },
+                FetchEvent::Failed { index: 3, reason: "gone".into() },
                 r#"{"event":"failed","index":3,"reason":"gone"}"#,
             ),
             (
-                FetchEvent::Done {
-                    placed: 4,
-                    failed: 5,
-                    bytes: from,
-                },
+                FetchEvent::Done { placed: 4, failed: 5, bytes: from },
                 r#"{"event":"done","placed":4,"failed":5,"bytes":{"peers":1,"origin":2,"store":3}}"#,
             ),
         ] {

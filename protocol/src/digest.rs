@@ -171,9 +171,8 @@ impl FromStr for PackageDigest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let (algorithm, digits) = text
-            .split_once(':')
-            .ok_or_else(|| DigestError::NoAlgorithm(abridged(text)))?;
+        let (algorithm, digits) =
+            text.split_once(':').ok_or_else(|| DigestError::NoAlgorithm(abridged(text)))?;
         Self::from_parts(algorithm, digits)
     }
 }
@@ -196,10 +195,7 @@ impl From<Sha256Digest> for PackageDigest {
     fn from(identity: Sha256Digest) -> Self {
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(&identity.0);
-        Self {
-            algorithm: Algorithm::Sha256,
-            bytes,
-        }
+        Self { algorithm: Algorithm::Sha256, bytes }
     }
 }
 

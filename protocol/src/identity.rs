@@ -55,13 +55,10 @@ impl FromStr for PeerId {
             let bytes: [u8; 20] = text.as_bytes().try_into().ok()?;
             bytes.iter().all(u8::is_ascii_graphic).then_some(bytes)
         };
-        read_hex(text)
-            .or_else(printable)
-            .map(Self)
-            .ok_or_else(|| IdentityError {
-                what: "peer id: expected 40 hexadecimal digits or 20 printable characters",
-                text: crate::digest::abridged(text),
-            })
+        read_hex(text).or_else(printable).map(Self).ok_or_else(|| IdentityError {
+            what: "peer id: expected 40 hexadecimal digits or 20 printable characters",
+            text: crate::digest::abridged(text),
+        })
     }
 }
 

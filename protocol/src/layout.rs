@@ -54,9 +54,7 @@ impl PieceLen {
     /// The class of this length in bytes.
     #[must_use]
     pub fn from_bytes(bytes: u64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|class| u64::from(class.bytes()) == bytes)
+        Self::ALL.into_iter().find(|class| u64::from(class.bytes()) == bytes)
     }
 
     /// How many pieces a file of this size has.
@@ -70,11 +68,7 @@ impl PieceLen {
     pub fn padding(self, size: u64) -> u32 {
         let over = size % u64::from(self.bytes());
         // Below the piece length, which is a u32.
-        if over == 0 {
-            0
-        } else {
-            (u64::from(self.bytes()) - over) as u32
-        }
+        if over == 0 { 0 } else { (u64::from(self.bytes()) - over) as u32 }
     }
 }
 
@@ -127,13 +121,7 @@ impl BundleLayout {
             }
             let pieces = u32::try_from(piece_len.pieces(size)).map_err(|_| LayoutError::TooManyPieces)?;
             let padding = piece_len.padding(size);
-            extents.push(Extent {
-                file,
-                first_piece,
-                pieces,
-                size,
-                padding,
-            });
+            extents.push(Extent { file, first_piece, pieces, size, padding });
             // A package has at least one piece, so the number of files is bounded by that of the pieces.
             file += 1 + u32::from(padding > 0);
             first_piece = first_piece
@@ -141,11 +129,7 @@ impl BundleLayout {
                 .filter(|&sum| sum <= BUNDLE_PIECES_MAX)
                 .ok_or(LayoutError::TooManyPieces)?;
         }
-        Ok(Self {
-            piece_len,
-            extents,
-            pieces: first_piece,
-        })
+        Ok(Self { piece_len, extents, pieces: first_piece })
     }
 
     /// The piece length of the whole bundle.
@@ -203,22 +187,10 @@ mod tests {
     fn a_bundle_beyond_its_limit_and_an_empty_package_are_refused() {
         let huge = u64::from(BUNDLE_PIECES_MAX) * u64::from(PieceLen::Small.bytes());
         assert!(BundleLayout::new(PieceLen::Small, [huge]).is_ok());
-        assert_eq!(
-            BundleLayout::new(PieceLen::Small, [huge + 1]),
-            Err(LayoutError::TooManyPieces)
-        );
-        assert_eq!(
-            BundleLayout::new(PieceLen::Small, [huge, 1]),
-            Err(LayoutError::TooManyPieces)
-        );
-        assert_eq!(
-            BundleLayout::new(PieceLen::Small, [u64::MAX]),
-            Err(LayoutError::TooManyPieces)
-        );
-        assert_eq!(
-            BundleLayout::new(PieceLen::Small, [5, 0]),
-            Err(LayoutError::EmptyPackage)
-        );
+        assert_eq!(BundleLayout::new(PieceLen::Small, [huge + 1]), Err(LayoutError::TooManyPieces));
+        assert_eq!(BundleLayout::new(PieceLen::Small, [huge, 1]), Err(LayoutError::TooManyPieces));
+        assert_eq!(BundleLayout::new(PieceLen::Small, [u64::MAX]), Err(LayoutError::TooManyPieces));
+        assert_eq!(BundleLayout::new(PieceLen::Small, [5, 0]), Err(LayoutError::EmptyPackage));
     }
 
     #[test]

@@ -95,15 +95,9 @@ impl BundleInfo {
             return Err(MetainfoError::NotABundle("it has no packages"));
         }
         if block_hashes.len() != layout.pieces() as usize * BLOCK_HASH_LEN {
-            return Err(MetainfoError::NotABundle(
-                "the number of piece hashes does not fit the files",
-            ));
+            return Err(MetainfoError::NotABundle("the number of piece hashes does not fit the files"));
         }
-        Ok(Self {
-            packages,
-            layout,
-            block_hashes,
-        })
+        Ok(Self { packages, layout, block_hashes })
     }
 
     /// The packages, in order.
@@ -150,11 +144,7 @@ impl BundleInfo {
             private: 1,
         };
         let bytes = serde_bencode::to_bytes(&info).map_err(|e| MetainfoError::NotInfo(e.to_string()))?;
-        if bytes.len() > INFO_LEN_MAX {
-            Err(MetainfoError::TooLong(bytes.len()))
-        } else {
-            Ok(bytes)
-        }
+        if bytes.len() > INFO_LEN_MAX { Err(MetainfoError::TooLong(bytes.len())) } else { Ok(bytes) }
     }
 
     /// Reads an info dictionary: exactly what [`Self::encode`] writes, and nothing else.
@@ -165,9 +155,8 @@ impl BundleInfo {
         bencode::check(bytes)?;
         let info: InfoDict =
             serde_bencode::from_bytes(bytes).map_err(|e| MetainfoError::NotInfo(e.to_string()))?;
-        let piece_len = PieceLen::from_bytes(info.piece_length).ok_or(MetainfoError::NotABundle(
-            "its piece length is none of the classes",
-        ))?;
+        let piece_len = PieceLen::from_bytes(info.piece_length)
+            .ok_or(MetainfoError::NotABundle("its piece length is none of the classes"))?;
         let packages = info
             .files
             .iter()
@@ -179,18 +168,14 @@ impl BundleInfo {
         if bundle.encode()? == bytes {
             Ok(bundle)
         } else {
-            Err(MetainfoError::NotABundle(
-                "its files or fields are not laid out as a bundle's are",
-            ))
+            Err(MetainfoError::NotABundle("its files or fields are not laid out as a bundle's are"))
         }
     }
 }
 
 fn package_of(file: &FileDict) -> Result<BundlePackage, MetainfoError> {
     let [identity, name] = file.path.as_slice() else {
-        return Err(MetainfoError::NotABundle(
-            "a package's path is not `<sha256>/<file name>`",
-        ));
+        return Err(MetainfoError::NotABundle("a package's path is not `<sha256>/<file name>`"));
     };
     Ok(BundlePackage {
         identity: identity
@@ -282,17 +267,11 @@ impl Metainfo {
         let info = bencode::raw_value(bytes, b"info")
             .ok_or(MetainfoError::NotABundle("there is no info dictionary"))?;
         let bundle = BundleInfo::parse(info)?;
-        let metainfo = Self {
-            info: info.to_vec(),
-            trackers: outer.announce_list,
-            web_seeds: outer.url_list,
-        };
+        let metainfo = Self { info: info.to_vec(), trackers: outer.announce_list, web_seeds: outer.url_list };
         if metainfo.trackers.first().and_then(|tier| tier.first()) == outer.announce.as_ref() {
             Ok((metainfo, bundle))
         } else {
-            Err(MetainfoError::NotABundle(
-                "announce is not the first of announce-list",
-            ))
+            Err(MetainfoError::NotABundle("announce is not the first of announce-list"))
         }
     }
 }
@@ -307,11 +286,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn bundles() -> impl Strategy<Value = BundleInfo> {
-        let package = (
-            "[a-zü][a-z0-9+~^._-]{0,30}\\.rpm",
-            1_u64..200_000,
-            any::<[u8; 32]>(),
-        );
+        let package = ("[a-zü][a-z0-9+~^._-]{0,30}\\.rpm", 1_u64..200_000, any::<[u8; 32]>());
         (proptest::collection::vec(package, 1..12), any::<u8>()).prop_map(|(parts, fill)| {
             let packages: Vec<_> = parts
                 .into_iter()
@@ -322,12 +297,8 @@ mod tests {
                 })
                 .collect();
             let pieces: u64 = packages.iter().map(|p| PieceLen::Small.pieces(p.size)).sum();
-            BundleInfo::new(
-                PieceLen::Small,
-                packages,
-                vec![fill; pieces as usize * BLOCK_HASH_LEN],
-            )
-            .expect("a bundle")
+            BundleInfo::new(PieceLen::Small, packages, vec![fill; pieces as usize * BLOCK_HASH_LEN])
+                .expect("a bundle")
         })
     }
 
@@ -383,10 +354,7 @@ mod tests {
             (format!("l64:{digest}5:x.rpme"), "../../tmp"),
             (format!("l64:{}5:x.rpme", digest.to_uppercase()), "pkgtorrent"),
         ] {
-            assert!(
-                BundleInfo::parse(&one_file(&path, name)).is_err(),
-                "{path} {name}"
-            );
+            assert!(BundleInfo::parse(&one_file(&path, name)).is_err(), "{path} {name}");
         }
     }
 
@@ -402,17 +370,7 @@ mod tests {
     #[test]
     fn padding_names_are_read_back_and_no_others() {
         assert_eq!(padding_len(&padding_name(77, 3)), Some(77));
-        for name in [
-            "0_1",
-            "077_1",
-            "+7_1",
-            "7",
-            "7_",
-            "_7",
-            "7_x",
-            "1048576_1",
-            "99999999999_1",
-        ] {
+        for name in ["0_1", "077_1", "+7_1", "7", "7_", "_7", "7_x", "1048576_1", "99999999999_1"] {
             assert_eq!(padding_len(name), None, "{name}");
         }
     }

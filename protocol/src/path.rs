@@ -65,17 +65,7 @@ mod tests {
 
     #[test]
     fn a_name_that_could_leave_its_directory_is_refused() {
-        for name in [
-            "",
-            ".",
-            "..",
-            "a/b",
-            "/etc/passwd",
-            "..\\x",
-            "a\0b",
-            "a\nb",
-            "\u{7f}",
-        ] {
+        for name in ["", ".", "..", "a/b", "/etc/passwd", "..\\x", "a\0b", "a\nb", "\u{7f}"] {
             assert!(FileName::new(name).is_err(), "{name:?}");
         }
         assert!(FileName::new(&"x".repeat(256)).is_err());
@@ -83,12 +73,7 @@ mod tests {
 
     #[test]
     fn the_names_that_packages_have_are_fine() {
-        for name in [
-            "libstdc++-1.0~rc1^git.x86_64.rpm",
-            "ünïcode-1-1.noarch.rpm",
-            "...",
-            "a b%20c.rpm",
-        ] {
+        for name in ["libstdc++-1.0~rc1^git.x86_64.rpm", "ünïcode-1-1.noarch.rpm", "...", "a b%20c.rpm"] {
             assert_eq!(FileName::new(name).expect(name).as_str(), name);
         }
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::announce::{self, AnnounceError};
 use crate::digest::PackageDigest;
 use crate::identity::{InfoHash, PeerId};
 use crate::set::SetDigest;
@@ -30,6 +31,42 @@ pub struct SetRequest {
     /// The asker's name for itself. With a port it joins the plan's swarms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<PeerId>,
+}
+
+/// Who asks for a plan, as the query of `GET sets/{digest}` says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AskerQuery {
+    /// The port on which the asker listens for peers.
+    pub port: Option<u16>,
+    /// The asker's name for itself: as in JSON, or twenty escaped bytes as in an announce.
+    pub peer_id: Option<PeerId>,
+}
+
+impl AskerQuery {
+    /// Reads a query string. Unknown parameters are ignored.
+    pub fn parse(query: &str) -> Result<Self, AnnounceError> {
+        let mut asker = Self::default();
+        for (key, value) in announce::parameters(query)? {
+            match key {
+                "port" => asker.port = Some(announce::number("port", value)?),
+                "peer_id" => asker.peer_id = Some(peer_id(value)?),
+                _ => {}
+            }
+        }
+        Ok(asker)
+    }
+
+    /// The query string that [`Self::parse`] reads; empty when there is nothing to say.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        let port = self.port.map(|port| format!("port={port}"));
+        let peer_id = self.peer_id.map(|peer_id| format!("peer_id={peer_id}"));
+        [port, peer_id].into_iter().flatten().collect::<Vec<_>>().join("&")
+    }
+}
+
+fn peer_id(value: &str) -> Result<PeerId, AnnounceError> {
+    value.parse().or_else(|_| announce::twenty_bytes("peer_id", value).map(PeerId))
 }
 
 /// The service's answer to a set.
@@ -124,20 +161,27 @@ mod tests {
     }
 
     #[test]
+    fn an_asker_is_read_in_every_form_of_its_name() {
+        let id = PeerId(*b"-XX0001-abcdefghijkl");
+        let asker = AskerQuery { port: Some(6881), peer_id: Some(id) };
+        assert_eq!(AskerQuery::parse(&asker.to_query()), Ok(asker));
+        for name in ["-XX0001-abcdefghijkl", "%2dXX0001-abcdefghijkl", &id.to_string()] {
+            assert_eq!(AskerQuery::parse(&format!("x=y&peer_id={name}&port=6881")), Ok(asker), "{name}");
+        }
+        let raw = AskerQuery::parse(&format!("peer_id={}", "%ff".repeat(20)));
+        assert_eq!(raw, Ok(AskerQuery { port: None, peer_id: Some(PeerId([0xff; 20])) }));
+        assert_eq!(AskerQuery::parse(""), Ok(AskerQuery::default()));
+        assert!(AskerQuery::parse("port=65536").is_err());
+        assert!(AskerQuery::parse("peer_id=short").is_err());
+    }
+
+    #[test]
     fn unknown_fields_are_ignored_and_wrong_ones_named() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let text = format!(r#"{{"version":1,"packages":["{digest}"],"later":[1]}}"#);
-        assert_eq!(
-            serde_json::from_str::<SetRequest>(&text)
-                .expect("parses")
-                .packages
-                .len(),
-            1
-        );
+        assert_eq!(serde_json::from_str::<SetRequest>(&text).expect("parses").packages.len(), 1);
         let text = r#"{"version":1,"packages":["md5:00"]}"#;
-        let error = serde_json::from_str::<SetRequest>(text)
-            .expect_err("refused")
-            .to_string();
+        let error = serde_json::from_str::<SetRequest>(text).expect_err("refused").to_string();
         assert!(error.contains("unknown digest algorithm"), "{error}");
     }
 }

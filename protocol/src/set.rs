@@ -131,9 +131,6 @@ mod tests {
                 PackageDigest::from(Sha256Digest(raw))
             })
             .collect();
-        assert_eq!(
-            PackageSet::new(many),
-            Err(SetError::TooLarge(SET_PACKAGES_MAX + 1))
-        );
+        assert_eq!(PackageSet::new(many), Err(SetError::TooLarge(SET_PACKAGES_MAX + 1)));
     }
 }

@@ -27,7 +27,7 @@ mod state;
 mod tidying;
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -184,22 +184,35 @@ fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, 
     Ok(server.run())
 }
 
-/// Binds before the service starts, so that a mistake is told at once. An IPv6 address takes IPv4 as well.
+/// Binds before the service starts, so that a mistake is told at once. An IPv6 address takes IPv4 as well, and where
+/// there is no IPv6, every address of the machine is every IPv4 one.
 fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-    let bound = || -> std::io::Result<TcpListener> {
-        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        if address.is_ipv6() {
-            sockopt::set_ipv6_v6only(&socket, false)?;
+    let bound = match bind_to(address) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && has_no_family(&error) => {
+            bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
         }
-        rustix::net::bind(&socket, &address)?;
-        rustix::net::listen(&socket, BACKLOG)?;
-        Ok(TcpListener::from(socket))
+        bound => bound,
     };
-    bound().map_err(|source| RunError::Listen { address, source })
+    bound.map_err(|source| RunError::Listen { address, source })
+}
+
+fn has_no_family(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn bind_to(address: SocketAddr) -> std::io::Result<TcpListener> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
 }
 
 /// The state must not be served, and the root not be filled with it.

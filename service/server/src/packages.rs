@@ -179,9 +179,13 @@ impl Packages {
             if stored_identity(&self.state, &located.path, &fingerprint) == Some(identity) {
                 return Some((file, fingerprint, located.path));
             }
+            let located = Located { fingerprint, ..located };
+            if self.is_damaged(&located) {
+                continue;
+            }
             let path = located.path.clone();
             let piece_len = PieceLen::for_package(located.size);
-            let read = self.read(Located { fingerprint, ..located }, piece_len).await;
+            let read = self.read(located, piece_len).await;
             // Only the very file that was opened, as it was when it was read, is what was asked for.
             let is_same = || stored_identity(&self.state, &path, &fingerprint) == Some(identity);
             if matches!(read, Ok(Ok(_))) && is_same() {

@@ -180,8 +180,10 @@ impl State {
     /// Waits until everything that was to be stored before is stored.
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(1);
-        self.save_then(Vec::new(), move || drop(done.send(())));
-        // The writer drops the sender if it could not store, which ends the wait as well.
+        self.save_then(Vec::new(), move || {
+            // Somebody waits below.
+            let _ = done.send(());
+        });
         let _ = wait.recv();
     }
 

@@ -5,7 +5,7 @@ use std::io::{BufReader, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use pkgtorrent_protocol::{Algorithm, PieceLen, Sha256Digest};
 
@@ -26,12 +26,16 @@ pub(super) struct LooseFile {
     pub(super) fingerprint: Fingerprint,
 }
 
+/// How long a scan reads files that are new to it. The others wait for the next one, so that a terabyte of them does not
+/// hide what happens elsewhere.
+pub(super) const READING_MAX: Duration = Duration::from_secs(3);
+
 /// What became of the files of one scan.
 #[derive(Debug, Default)]
 pub(super) struct LooseFiles {
     /// The packages, each with its fingerprint; paths are those below the root.
     pub(super) listed: Vec<(ListedPackage, Fingerprint)>,
-    /// Whether some were too new to be read.
+    /// Whether some were too new to be read, or too many.
     pub(super) unsettled: bool,
 }
 
@@ -40,15 +44,21 @@ pub(super) fn is_package(name: &OsStr) -> bool {
     Path::new(name).extension() == Some(OsStr::new("rpm"))
 }
 
-/// Lists `files`, reading on all of `threads` those that were not read before.
-pub(super) fn list(root: &Root, state: &State, files: &[LooseFile], threads: usize) -> LooseFiles {
+/// Lists `files`, reading on all of `threads` those that were not read before, until `deadline` if there is one.
+pub(super) fn list(
+    root: &Root,
+    state: &State,
+    files: &[LooseFile],
+    threads: usize,
+    deadline: Option<Instant>,
+) -> LooseFiles {
     let next = AtomicUsize::new(0);
     let result = Mutex::new(LooseFiles::default());
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, files.len().max(1)) {
             scope.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = look_at(root, state, file);
+                    let outcome = look_at(root, state, file, deadline);
                     let mut result = result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     match outcome {
                         Ok(Some(listed)) => result.listed.push((listed, file.fingerprint)),
@@ -62,8 +72,13 @@ pub(super) fn list(root: &Root, state: &State, files: &[LooseFile], threads: usi
     result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The file's entry; none when it is too new.
-fn look_at(root: &Root, state: &State, file: &LooseFile) -> Result<Option<ListedPackage>, String> {
+/// The file's entry; none when it must be looked at again later.
+fn look_at(
+    root: &Root,
+    state: &State,
+    file: &LooseFile,
+    deadline: Option<Instant>,
+) -> Result<Option<ListedPackage>, String> {
     let path = file.path.to_str().ok_or("its name is not UTF-8, it is not shared")?;
     let listed = |identity: Sha256Digest| ListedPackage {
         digest: identity.into(),
@@ -74,7 +89,7 @@ fn look_at(root: &Root, state: &State, file: &LooseFile) -> Result<Option<Listed
         return Ok(Some(listed(identity)));
     }
     let age = SystemTime::now().duration_since(file.fingerprint.modified()).unwrap_or_default();
-    if age < SETTLED_AFTER {
+    if age < SETTLED_AFTER || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
         return Ok(None);
     }
     let (opened, before) = root.open_file(&file.path).map_err(|e| e.to_string())?;

@@ -67,7 +67,9 @@ impl Scanner {
             unsettled |= !settled;
             repositories.extend(repository);
         }
-        let loose = loose::list(&self.root, &self.state, &walk.loose, self.threads);
+        // The first scan is what the service waits for: it reads everything.
+        let deadline = (self.generation > 0).then(|| Instant::now() + loose::READING_MAX);
+        let loose = loose::list(&self.root, &self.state, &walk.loose, self.threads, deadline);
         unsettled |= loose.unsettled;
         repositories.extend(self.loose_repository(loose.listed));
 

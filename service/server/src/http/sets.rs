@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
-use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use pkgtorrent_protocol::plan::{self, Plan, PlannedBundle, Policy, SET_REQUEST_LEN_MAX, SetRequest};
-use pkgtorrent_protocol::{InfoHash, PackageSet, PeerId, SetDigest};
+use pkgtorrent_protocol::plan::{
+    self, AskerQuery, Plan, PlannedBundle, Policy, SET_REQUEST_LEN_MAX, SetRequest,
+};
+use pkgtorrent_protocol::{InfoHash, PackageSet, SetDigest};
 use pkgtorrent_tracker::Refusal;
-use serde::Deserialize;
 
 use super::error::HttpError;
 use super::{PREFIX, Service, read_body, torrents};
@@ -20,20 +21,14 @@ use crate::registry::{FirstPeers, PlanAsker};
 /// How often a plan that turned out of date while it was answered is made anew.
 const PLAN_ATTEMPTS: usize = 4;
 
-/// Who asks, as it says itself.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Asker {
-    port: Option<u16>,
-    peer_id: Option<PeerId>,
-}
-
 pub(super) async fn get(
     service: Data<Service>,
     request: HttpRequest,
     digest: Path<String>,
-    asker: Query<Asker>,
 ) -> Result<HttpResponse, HttpError> {
     let started = Instant::now();
+    let asker =
+        AskerQuery::parse(request.query_string()).map_err(|e| HttpError::BadRequest(e.to_string()))?;
     let (digest, set) = known_set(&service, &digest)?;
     answer(&service, &request, digest, set, &asker, started).await
 }
@@ -51,7 +46,7 @@ pub(super) async fn post(
         return Err(bad(format!("version {} is not spoken here, only {}", asked.version, plan::VERSION)));
     }
     let set = PackageSet::new(asked.packages).map_err(|e| bad(e.to_string()))?;
-    let asker = Asker { port: asked.port, peer_id: asked.peer_id };
+    let asker = AskerQuery { port: asked.port, peer_id: asked.peer_id };
     answer(&service, &request, set.digest(), Arc::new(set), &asker, started).await
 }
 
@@ -77,7 +72,7 @@ async fn answer(
     request: &HttpRequest,
     digest: SetDigest,
     set: Arc<PackageSet>,
-    asker: &Asker,
+    asker: &AskerQuery,
     started: Instant,
 ) -> Result<HttpResponse, HttpError> {
     let base_url = service.base_url(request)?;
