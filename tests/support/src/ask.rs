@@ -55,16 +55,12 @@ pub fn plan_of(response: Response) -> Plan {
 
 /// The `.torrent` of a whole set that the service knows.
 pub fn set_torrent(service: SocketAddr, set: SetDigest) -> Vec<u8> {
-    http::get(service, &format!("{PREFIX}sets/{set}.torrent"))
-        .expect_status(200)
-        .body
+    http::get(service, &format!("{PREFIX}sets/{set}.torrent")).expect_status(200).body
 }
 
 /// The info dictionary of a bundle.
 pub fn bundle_info(service: SocketAddr, info_hash: InfoHash) -> Vec<u8> {
-    http::get(service, &format!("{PREFIX}torrents/{info_hash}.info"))
-        .expect_status(200)
-        .body
+    http::get(service, &format!("{PREFIX}torrents/{info_hash}.info")).expect_status(200).body
 }
 
 /// Announces to one swarm as any BitTorrent client does.

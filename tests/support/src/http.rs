@@ -23,12 +23,7 @@ impl Request {
     /// A request without a body.
     #[must_use]
     pub fn new(method: &str, target: &str) -> Self {
-        Self {
-            method: method.into(),
-            target: target.into(),
-            headers: Vec::new(),
-            body: None,
-        }
+        Self { method: method.into(), target: target.into(), headers: Vec::new(), body: None }
     }
 
     /// `GET target`.
@@ -46,10 +41,7 @@ impl Request {
     /// `POST target` with a body.
     #[must_use]
     pub fn post(target: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            body: Some(body.into()),
-            ..Self::new("POST", target)
-        }
+        Self { body: Some(body.into()), ..Self::new("POST", target) }
     }
 
     /// With one more header. A `Host` given here stands in for the connection's address.
@@ -61,11 +53,7 @@ impl Request {
 
     fn encode(&self, host: SocketAddr) -> Vec<u8> {
         let mut out = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
-        if !self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
-        {
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             out.push_str(&format!("Host: {host}\r\n"));
         }
         for (name, value) in &self.headers {
@@ -96,10 +84,7 @@ impl Response {
     /// The first header of this name, in whatever case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -109,17 +94,12 @@ impl Response {
     }
 
     /// This answer, after a panic if it has another status.
-    #[must_use]
     pub fn expect_status(self, status: u16) -> Self {
         let mut shown = self.text();
         if let Some((end, _)) = shown.char_indices().nth(500) {
             shown.truncate(end);
         }
-        assert_eq!(
-            self.status, status,
-            "the answer is {shown:?} with {:?}",
-            self.headers
-        );
+        assert_eq!(self.status, status, "the answer is {shown:?} with {:?}", self.headers);
         self
     }
 }
@@ -138,10 +118,7 @@ impl Connection {
         stream.set_read_timeout(Some(IO_TIMEOUT))?;
         stream.set_write_timeout(Some(IO_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-            peer,
-        })
+        Ok(Self { stream: BufReader::new(stream), peer })
     }
 
     /// Other time limits than the usual ones, for tests of slowness.
@@ -184,17 +161,11 @@ impl Connection {
             .and_then(|rest| rest.get(2..5))
             .and_then(|code| code.parse().ok())
             .ok_or_else(|| malformed(&format!("no status line: {status_line:?}")))?;
-        let mut response = Response {
-            status,
-            headers: self.read_headers()?,
-            body: Vec::new(),
-        };
+        let mut response = Response { status, headers: self.read_headers()?, body: Vec::new() };
         if to_head || status < 200 || status == 204 || status == 304 {
             return Ok(response);
         }
-        let chunked = response
-            .header("transfer-encoding")
-            .is_some_and(|value| value.contains("chunked"));
+        let chunked = response.header("transfer-encoding").is_some_and(|value| value.contains("chunked"));
         let len = response.header("content-length").map(str::parse::<u64>);
         if chunked {
             response.body = self.read_chunks()?;
@@ -214,9 +185,8 @@ impl Connection {
             if line.is_empty() {
                 return Ok(headers);
             }
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| malformed(&format!("no header: {line:?}")))?;
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| malformed(&format!("no header: {line:?}")))?;
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
     }
@@ -250,14 +220,9 @@ impl Connection {
 
     fn read_line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
-        (&mut self.stream)
-            .take(LINE_LEN_MAX)
-            .read_until(b'\n', &mut line)?;
+        (&mut self.stream).take(LINE_LEN_MAX).read_until(b'\n', &mut line)?;
         if line.pop() != Some(b'\n') {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the answer's head is cut off",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer's head is cut off"));
         }
         if line.last() == Some(&b'\r') {
             line.pop();

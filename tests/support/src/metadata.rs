@@ -68,12 +68,7 @@ impl Listed {
     /// A package at `href`.
     #[must_use]
     pub fn new(digest: PackageDigest, size: u64, href: &str) -> Self {
-        Self {
-            digest,
-            size,
-            href: href.into(),
-            base: None,
-        }
+        Self { digest, size, href: href.into(), base: None }
     }
 }
 
@@ -102,9 +97,7 @@ pub fn recompress(directory: &Path, compression: Compression) {
         .expect("a primary list compressed with gzip");
     let compressed = fs::read(&old).expect("the primary list");
     let mut primary = Vec::new();
-    flate2::read::MultiGzDecoder::new(compressed.as_slice())
-        .read_to_end(&mut primary)
-        .expect("gzip");
+    flate2::read::MultiGzDecoder::new(compressed.as_slice()).read_to_end(&mut primary).expect("gzip");
     write_primary(directory, &primary, compression);
     if compression != Compression::Gzip {
         fs::remove_file(&old).expect("the old primary list goes");
@@ -114,10 +107,7 @@ pub fn recompress(directory: &Path, compression: Compression) {
 fn entry(number: usize, package: &Listed) -> String {
     let text = package.digest.to_string();
     let (algorithm, digits) = text.split_once(':').expect("a digest's text has a colon");
-    let base = package
-        .base
-        .as_ref()
-        .map_or(String::new(), |base| format!(" xml:base=\"{}\"", escaped(base)));
+    let base = package.base.as_ref().map_or(String::new(), |base| format!(" xml:base=\"{}\"", escaped(base)));
     format!(
         "<package type=\"rpm\">\n  <name>listed-{number}</name>\n  <arch>noarch</arch>\n  \
          <version epoch=\"0\" ver=\"1\" rel=\"1\"/>\n  <checksum type=\"{algorithm}\" pkgid=\"YES\">{digits}</checksum>\n  \
@@ -131,9 +121,7 @@ fn entry(number: usize, package: &Listed) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
 fn write_primary(directory: &Path, primary: &[u8], compression: Compression) {
@@ -159,9 +147,7 @@ fn write_primary(directory: &Path, primary: &[u8], compression: Compression) {
     });
     let text = match text.split_once("  <data type=\"primary\">") {
         Some((before, rest)) => {
-            let (_, after) = rest
-                .split_once("</data>\n")
-                .expect("repomd.xml ends its elements");
+            let (_, after) = rest.split_once("</data>\n").expect("repomd.xml ends its elements");
             format!("{before}{data}{after}")
         }
         None => text.replace("</repomd>", &format!("{data}</repomd>")),

@@ -118,13 +118,7 @@ impl Rpm {
         if let Some(file_name) = &self.file_name {
             return file_name.clone();
         }
-        let Self {
-            name,
-            version,
-            release,
-            arch,
-            ..
-        } = self;
+        let Self { name, version, release, arch, .. } = self;
         format!("{name}-{version}-{release}.{arch}.rpm")
     }
 
@@ -147,10 +141,7 @@ impl Rpm {
             let got = self.encode(payload_len, 0).len() as u64;
             if got > size {
                 let over = (got - size) as usize;
-                assert!(
-                    payload_len > 0,
-                    "no package of {size} bytes: an empty one has {got}"
-                );
+                assert!(payload_len > 0, "no package of {size} bytes: an empty one has {got}");
                 payload_len = payload_len.saturating_sub(over);
             } else if size - got > SHORT_BYTES_MAX {
                 payload_len += (size - got) as usize / 2;
@@ -173,10 +164,7 @@ impl Rpm {
             .source_date(BUILD_SECONDS);
         let mut builder =
             PackageBuilder::new(&self.name, &self.version, "MIT", &self.arch, "A test's package");
-        builder
-            .using_config(config)
-            .release(&self.release)
-            .build_host("localhost");
+        builder.using_config(config).release(&self.release).build_host("localhost");
         // Eight digits, so that a package built once more has the same size.
         builder.cookie(format!("{:08}", self.build));
         builder.description(format!("x{}", ".".repeat(description_len)));

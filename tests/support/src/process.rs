@@ -19,14 +19,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const SHOWN_BYTES_MAX: usize = 16 << 10;
 
 /// What would lead a program's requests to this machine elsewhere.
-const PROXY_VARIABLES: [&str; 6] = [
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-];
+const PROXY_VARIABLES: [&str; 6] =
+    ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
 /// The path of an installed program. Its absence fails the test: a test that is skipped proves nothing.
 #[must_use]
@@ -87,11 +81,7 @@ impl Program {
 
     fn start_apart(command: &mut Command, stderr: File, output: &Path) -> Self {
         let program = Path::new(command.get_program());
-        let name = program
-            .file_name()
-            .unwrap_or(OsStr::new("?"))
-            .to_string_lossy()
-            .into_owned();
+        let name = program.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned();
         for variable in PROXY_VARIABLES {
             command.env_remove(variable);
         }
@@ -101,12 +91,7 @@ impl Program {
             .stderr(stderr)
             .spawn()
             .unwrap_or_else(|e| panic!("{name} does not start: {e}"));
-        Self {
-            child,
-            name,
-            output: output.to_owned(),
-            ended: None,
-        }
+        Self { child, name, output: output.to_owned(), ended: None }
     }
 
     /// The process id.

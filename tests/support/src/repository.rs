@@ -40,15 +40,9 @@ impl Package {
         let mut file = tempfile::NamedTempFile::new_in(directory).expect("a new file beside the packages");
         std::io::Write::write_all(&mut file, &bytes).expect("a package is written");
         rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644)).expect("a package is readable");
-        file.persist(path)
-            .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        file.persist(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let identity = Sha256Digest(Sha256::digest(&bytes).into());
-        Self {
-            path: path.to_owned(),
-            size: bytes.len() as u64,
-            identity,
-            bytes,
-        }
+        Self { path: path.to_owned(), size: bytes.len() as u64, identity, bytes }
     }
 
     /// The name of its file.
@@ -135,10 +129,7 @@ impl Repository {
     /// Runs createrepo_c with more arguments, for example `--checksum sha512`.
     pub fn index_with(&self, arguments: &[&str]) {
         let mut command = Command::new(process::installed("createrepo_c"));
-        command
-            .args(["--quiet", "--general-compress-type", "gz"])
-            .args(arguments)
-            .arg(&self.directory);
+        command.args(["--quiet", "--general-compress-type", "gz"]).args(arguments).arg(&self.directory);
         process::run(&mut command, CREATEREPO_LIMIT);
     }
 
@@ -153,10 +144,7 @@ impl Repository {
         let listed: Vec<Listed> = packages
             .iter()
             .map(|package| {
-                let href = package
-                    .path
-                    .strip_prefix(&self.directory)
-                    .expect("a package of this repository");
+                let href = package.path.strip_prefix(&self.directory).expect("a package of this repository");
                 let href = href.to_str().expect("a package's path is UTF-8");
                 Listed::new(package.identity.into(), package.size, href)
             })

@@ -30,12 +30,7 @@ impl Launch {
     /// On a free port of 127.0.0.1, without a configuration file.
     #[must_use]
     pub fn new(root: &Path, state: &Path) -> Self {
-        Self {
-            root: root.into(),
-            state: state.into(),
-            listen: Vec::new(),
-            config: None,
-        }
+        Self { root: root.into(), state: state.into(), listen: Vec::new(), config: None }
     }
 
     /// On this address as well, instead of the usual one; `[::1]:0` takes a free port.
@@ -71,24 +66,14 @@ impl Launch {
             fs::write(directory.path().join("config.toml"), config).expect("a configuration is written");
         }
         let (program, addresses) = self.spawn(directory.path(), 1);
-        Service {
-            launch: self,
-            directory,
-            program,
-            addresses,
-            starts: 1,
-        }
+        Service { launch: self, directory, program, addresses, starts: 1 }
     }
 
     /// The command line, for tests of what is refused at the start.
     #[must_use]
     pub fn command(&self, directory: &Path) -> Command {
         let mut command = Command::new(binary());
-        command
-            .arg("--root")
-            .arg(&self.root)
-            .arg("--state")
-            .arg(&self.state);
+        command.arg("--root").arg(&self.root).arg("--state").arg(&self.state);
         for address in &self.listen {
             command.args(["--listen", address]);
         }
@@ -173,9 +158,7 @@ impl Service {
     pub fn wait_until_ready(&self) {
         wait_for("200 from /healthz", READY_LIMIT, || {
             let response = Connection::open(self.addr()).and_then(|mut c| c.send(&Request::get("/healthz")));
-            response
-                .is_ok_and(|response| response.status == 200)
-                .then_some(())
+            response.is_ok_and(|response| response.status == 200).then_some(())
         });
     }
 
@@ -188,9 +171,7 @@ impl Service {
             .filter(|rest| rest.starts_with([' ', '{']))
             .map(|rest| {
                 let value = rest.rsplit(' ').next().unwrap_or_default();
-                value
-                    .parse::<f64>()
-                    .unwrap_or_else(|e| panic!("{name}{rest}: {e}"))
+                value.parse::<f64>().unwrap_or_else(|e| panic!("{name}{rest}: {e}"))
             })
             .sum()
     }
@@ -231,10 +212,7 @@ impl Service {
 fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("the running test's path");
     // target/<profile>/deps/<test>
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("a test lies in target/<profile>/deps");
+    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
     let binary = profile.join("pkgtorrent-service");
     assert!(
         binary.is_file(),

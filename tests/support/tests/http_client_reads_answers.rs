@@ -15,15 +15,7 @@ fn a_foreign_server_is_understood() {
     fs::write(directory.path().join("file"), b"0123456789").expect("a file");
     let port = process::free_port();
     let mut command = Command::new("/usr/bin/python3");
-    command.args([
-        "-m",
-        "http.server",
-        "--protocol",
-        "HTTP/1.1",
-        "--bind",
-        "127.0.0.1",
-        &port.to_string(),
-    ]);
+    command.args(["-m", "http.server", "--protocol", "HTTP/1.1", "--bind", "127.0.0.1", &port.to_string()]);
     command.current_dir(directory.path());
     let log = tempfile::NamedTempFile::new().expect("a log");
     let _server = Program::start(&mut command, log.path());
@@ -32,19 +24,10 @@ fn a_foreign_server_is_understood() {
         Connection::open(server).ok()
     });
     // One connection, several answers.
-    let head = connection
-        .send(&Request::head("/file"))
-        .expect("an answer")
-        .expect_status(200);
+    let head = connection.send(&Request::head("/file")).expect("an answer").expect_status(200);
     assert_eq!((head.header("CONTENT-length"), head.body.len()), (Some("10"), 0));
-    assert_eq!(
-        connection.send(&Request::get("/file")).expect("an answer").body,
-        b"0123456789"
-    );
-    assert_eq!(
-        connection.send(&Request::get("/none")).expect("an answer").status,
-        404
-    );
+    assert_eq!(connection.send(&Request::get("/file")).expect("an answer").body, b"0123456789");
+    assert_eq!(connection.send(&Request::get("/none")).expect("an answer").status, 404);
     assert_eq!(http::get(server, "/file").text(), "0123456789");
 }
 

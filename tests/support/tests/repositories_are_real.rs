@@ -15,20 +15,16 @@ fn primary_list(repository: &Repository, extension: &str) -> String {
     let repomd = fs::read_to_string(repodata.join("repomd.xml")).expect("repomd.xml");
     let name = repomd
         .split('"')
-        .find_map(|part| {
-            part.strip_prefix("repodata/")
-                .filter(|name| name.contains("-primary.xml"))
-        })
+        .find_map(|part| part.strip_prefix("repodata/").filter(|name| name.contains("-primary.xml")))
         .expect("repomd.xml names a primary list");
     assert!(name.ends_with(extension), "{name}");
     let bytes = fs::read(repodata.join(name)).expect("the primary list that repomd.xml names");
     let mut text = String::new();
     let read = match extension {
         "gz" => std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(bytes.as_slice()), &mut text),
-        "zst" => std::io::Read::read_to_string(
-            &mut zstd::Decoder::new(bytes.as_slice()).expect("zstd"),
-            &mut text,
-        ),
+        "zst" => {
+            std::io::Read::read_to_string(&mut zstd::Decoder::new(bytes.as_slice()).expect("zstd"), &mut text)
+        }
         "xz" => {
             std::io::Read::read_to_string(&mut liblzma::read::XzDecoder::new(bytes.as_slice()), &mut text)
         }
@@ -40,15 +36,8 @@ fn primary_list(repository: &Repository, extension: &str) -> String {
 
 fn odd_names() -> Vec<Rpm> {
     vec![
-        Rpm::new("libstdc++")
-            .version("1.0~rc1^git2")
-            .release("3")
-            .arch("x86_64")
-            .payload_len(40_000),
-        Rpm::new("unicode")
-            .epoch(2)
-            .payload_len(10)
-            .named("ünïcode-日本-1.0-1.noarch.rpm"),
+        Rpm::new("libstdc++").version("1.0~rc1^git2").release("3").arch("x86_64").payload_len(40_000),
+        Rpm::new("unicode").epoch(2).payload_len(10).named("ünïcode-日本-1.0-1.noarch.rpm"),
         Rpm::new("exact").size(32_768),
     ]
 }
@@ -56,16 +45,11 @@ fn odd_names() -> Vec<Rpm> {
 #[test]
 fn createrepo_lists_what_was_built() {
     let directory = tempfile::tempdir().expect("a directory");
-    for (argument, algorithm) in [
-        ("sha", Algorithm::Sha1),
-        ("sha256", Algorithm::Sha256),
-        ("sha512", Algorithm::Sha512),
-    ] {
+    for (argument, algorithm) in
+        [("sha", Algorithm::Sha1), ("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512)]
+    {
         let repository = Repository::create(directory.path().join(argument));
-        let packages: Vec<_> = odd_names()
-            .iter()
-            .map(|rpm| repository.add_in("Packages", rpm))
-            .collect();
+        let packages: Vec<_> = odd_names().iter().map(|rpm| repository.add_in("Packages", rpm)).collect();
         repository.index_with(&["--checksum", argument]);
         let list = primary_list(&repository, "gz");
         for package in &packages {
@@ -75,10 +59,7 @@ fn createrepo_lists_what_was_built() {
                 list.contains(&format!("<checksum type=\"{argument}\" pkgid=\"YES\">{digits}<")),
                 "{list}"
             );
-            assert!(
-                list.contains(&format!("<size package=\"{}\"", package.size)),
-                "{list}"
-            );
+            assert!(list.contains(&format!("<size package=\"{}\"", package.size)), "{list}");
         }
     }
 }
@@ -111,10 +92,7 @@ fn rpm_accepts_the_packages() {
             .arg(directory.path().join("db"))
             .arg(&package.path);
         let output = process::run(&mut command, LIMIT);
-        assert!(
-            output.contains("digest: OK") && !output.contains("BAD"),
-            "{output}"
-        );
+        assert!(output.contains("digest: OK") && !output.contains("BAD"), "{output}");
         let again = repository.add(&rpm.rebuilt());
         assert_eq!((&again.path, again.size), (&package.path, package.size));
         assert_ne!(again.identity, package.identity);
