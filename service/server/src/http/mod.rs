@@ -121,6 +121,10 @@ fn is_read(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
+/// How much of a body that is too long is read and thrown away. A client that is still sending when the connection
+/// closes sees only that, and never the answer that says why.
+const DRAINED_LEN_MAX: usize = 256 << 20;
+
 /// The whole body of a request, if it is not too long and comes in time.
 async fn read_body(
     service: &Data<Service>,
@@ -128,15 +132,19 @@ async fn read_body(
     len_max: usize,
 ) -> Result<web::BytesMut, HttpError> {
     let read = async {
-        let mut body = web::BytesMut::new();
+        let (mut body, mut read) = (web::BytesMut::new(), 0);
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|e| HttpError::BadRequest(format!("the body is cut off: {e}")))?;
-            if body.len() + chunk.len() > len_max {
-                return Err(HttpError::TooLarge(format!("the body is longer than {len_max} bytes")));
+            read += chunk.len();
+            if read > len_max + DRAINED_LEN_MAX {
+                break;
             }
-            body.extend_from_slice(&chunk);
+            if read <= len_max {
+                body.extend_from_slice(&chunk);
+            }
         }
-        Ok(body)
+        let too_long = || HttpError::TooLarge(format!("the body is longer than {len_max} bytes"));
+        if read <= len_max { Ok(body) } else { Err(too_long()) }
     };
     let in_time = tokio::time::timeout(service.settings.client_timeout, read).await;
     in_time.unwrap_or(Err(HttpError::TooSlow))
