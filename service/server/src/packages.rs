@@ -59,16 +59,36 @@ pub(crate) enum Unusable {
     Name,
     #[error("it cannot be read: {0}")]
     Unreadable(String),
+    #[error("its reading was abandoned")]
+    Abandoned,
+}
+
+impl Unusable {
+    /// Whether it may be over although nothing about the file will look different.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Damaged | Self::Name => false,
+            Self::Changing | Self::Unreadable(_) | Self::Abandoned => true,
+        }
+    }
 }
 
 /// What [`Packages::prepare`] knows at once, or will know when a reading has landed.
 pub(crate) enum Preparation {
     Ready(Package),
-    Reading(oneshot::Receiver<Result<Package, Unusable>>),
+    Reading(Reading),
     Unknown,
 }
 
-type ReadingKey = (PathBuf, PieceLen);
+/// A package that is being read; see [`Packages::finish`].
+pub(crate) struct Reading {
+    result: oneshot::Receiver<ReadingResult>,
+    /// Where else it should be.
+    elsewhere: Vec<(Located, PieceLen)>,
+}
+
+/// What a file is listed as belongs to it: two listings of one file do not share what comes of reading it.
+type ReadingKey = (PathBuf, PackageDigest, PieceLen);
 type ReadingResult = Result<Package, Unusable>;
 
 /// All packages below the root.
@@ -77,7 +97,8 @@ pub(crate) struct Packages {
     state: Arc<State>,
     catalog: ArcSwap<Catalog>,
     aliases: RwLock<Aliases>,
-    damaged: Mutex<HashMap<PathBuf, Fingerprint>>,
+    /// What files looked like that turned out not to be what they are listed as.
+    damaged: Mutex<HashMap<(PathBuf, PackageDigest), Fingerprint>>,
     readings: Arc<Flights<ReadingKey, ReadingResult>>,
     queue: Arc<Queue>,
 }
@@ -148,19 +169,39 @@ impl Packages {
         digest: &PackageDigest,
         piece_len: Option<PieceLen>,
     ) -> Preparation {
-        let mut to_read = None;
+        let mut to_read = Vec::new();
         for located in catalog.locate(digest) {
             let piece_len = piece_len.unwrap_or(PieceLen::for_package(located.size));
             if let Some(package) = self.stored(&located, piece_len) {
                 return Preparation::Ready(package);
             }
             if !self.is_damaged(&located) {
-                to_read.get_or_insert((located, piece_len));
+                to_read.push((located, piece_len));
             }
         }
-        match to_read {
-            Some((located, piece_len)) => Preparation::Reading(self.read(located, piece_len)),
-            None => Preparation::Unknown,
+        if to_read.is_empty() {
+            return Preparation::Unknown;
+        }
+        let (located, piece_len) = to_read.remove(0);
+        Preparation::Reading(Reading { result: self.read(located, piece_len), elsewhere: to_read })
+    }
+
+    /// Waits for a reading. A package that is not in the first place where it should be is looked for in the others;
+    /// when it is in none, the reason is one that may pass if there is any such.
+    pub(crate) async fn finish(&self, reading: Reading) -> Result<Package, Unusable> {
+        let Reading { mut result, elsewhere } = reading;
+        let mut elsewhere = elsewhere.into_iter();
+        let mut passing = None;
+        loop {
+            let unusable = match result.await.unwrap_or(Err(Unusable::Abandoned)) {
+                Ok(package) => return Ok(package),
+                Err(unusable) => unusable,
+            };
+            let Some((located, piece_len)) = elsewhere.next() else {
+                return Err(passing.unwrap_or(unusable));
+            };
+            passing = passing.or(Some(unusable).filter(Unusable::may_pass));
+            result = self.read(located, piece_len);
         }
     }
 
@@ -180,7 +221,7 @@ impl Packages {
                 return Some((file, fingerprint, located.path));
             }
             let located = Located { fingerprint, ..located };
-            if self.is_damaged(&located) {
+            if fingerprint.size() != located.size || self.is_damaged(&located) {
                 continue;
             }
             let path = located.path.clone();
@@ -227,12 +268,12 @@ impl Packages {
 
     fn is_damaged(&self, located: &Located) -> bool {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        damaged.get(&located.path) == Some(&located.fingerprint)
+        damaged.get(&(located.path.clone(), located.listed)) == Some(&located.fingerprint)
     }
 
     /// Has a file read, or joins those who wait for the same.
     fn read(&self, located: Located, piece_len: PieceLen) -> oneshot::Receiver<ReadingResult> {
-        let (result, flight) = self.readings.join((located.path.clone(), piece_len));
+        let (result, flight) = self.readings.join((located.path.clone(), located.listed, piece_len));
         if let Some(flight) = flight {
             self.queue.push(Job { located, piece_len, flight });
         }
@@ -274,7 +315,7 @@ impl Packages {
             if damaged.len() >= DAMAGED_MAX {
                 damaged.clear();
             }
-            damaged.insert(located.path.clone(), fingerprint);
+            damaged.insert((located.path.clone(), located.listed), fingerprint);
             return Err(Unusable::Damaged);
         }
         let Hashed { identity, listed, blocks, size } = hashed;
@@ -317,7 +358,7 @@ struct Job {
     flight: Flight<ReadingKey, ReadingResult>,
 }
 
-/// Files to be read. It never holds more than one entry for a file and a piece length.
+/// Files to be read. It never holds more than one entry for a listed file and a piece length.
 #[derive(Default)]
 struct Queue {
     waiting: Mutex<(VecDeque<Job>, bool)>,

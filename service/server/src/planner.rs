@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
@@ -16,7 +16,7 @@ use crate::bundle::Bundle;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, digest_key, take_digest};
 use crate::flights::Flights;
-use crate::packages::{Package, Packages, Preparation};
+use crate::packages::{Package, Packages, Preparation, Unusable};
 use crate::registry::{Busy, RegistryHandle, Share};
 use crate::state::{Record, State, Table};
 
@@ -36,6 +36,10 @@ const SET_TORRENT_PIECES_MAX: u64 = BUNDLE_PIECES_MAX as u64 / 4;
 /// A set in use is noted as such once in so long.
 const SET_REFRESHED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a package that could not be read counts as unknown although its file looks the same: the reason may have
+/// been ours, such as too many open files. Until then nobody waits for it again, and no log fills with it.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// What is the same for every host that wants a set.
 #[derive(Debug)]
 pub(crate) struct SetPlan {
@@ -43,6 +47,21 @@ pub(crate) struct SetPlan {
     pub(crate) unknown: Vec<PackageDigest>,
     pub(crate) homes_generation: u64,
     catalog_generation: u64,
+    /// When it is to be made anew, because packages are missing for a reason that may pass.
+    retry_at: Option<Instant>,
+}
+
+impl SetPlan {
+    fn holds(&self, catalog: &Catalog) -> bool {
+        self.catalog_generation == catalog.generation() && self.retry_at.is_none_or(|at| Instant::now() < at)
+    }
+}
+
+/// The packages of a set in its order, none where one is unknown or cannot be used.
+struct Prepared {
+    packages: Vec<Option<Package>>,
+    /// Whether some are missing for a reason that may pass.
+    may_change: bool,
 }
 
 /// One bundle of a plan.
@@ -123,7 +142,7 @@ impl Planner {
     ) -> Planned {
         if let Some((_, plan)) = self.plans.get(&digest) {
             let is_outdated = outdated.is_some_and(|outdated| Arc::ptr_eq(outdated, &plan));
-            if !is_outdated && plan.catalog_generation == self.packages.catalog().generation() {
+            if !is_outdated && plan.holds(&self.packages.catalog()) {
                 return Ok(plan);
             }
         }
@@ -138,7 +157,7 @@ impl Planner {
 
     async fn make_plan(self: &Arc<Self>, digest: SetDigest, set: Arc<PackageSet>) -> Planned {
         let catalog = self.packages.catalog();
-        let found = self.prepare(&set, &catalog, None).await?;
+        let Prepared { packages: found, may_change } = self.prepare(&set, &catalog, None).await?;
         let by_identity: HashMap<Sha256Digest, Package> =
             found.iter().flatten().map(|package| (package.identity, package.clone())).collect();
         let (mut shares, homes_generation) = self
@@ -153,7 +172,8 @@ impl Planner {
                 self.keep_info(share.bundle.info_hash, info);
             }
         }
-        let plan = Arc::new(lay_out(&set, &found, shares, homes_generation, catalog.generation()));
+        let plan = lay_out(&set, &found, shares, homes_generation, catalog.generation());
+        let plan = Arc::new(SetPlan { retry_at: may_change.then(|| Instant::now() + RETRY_AFTER), ..plan });
         self.remember(digest, &set);
         self.plans.put(digest, (Arc::clone(&set), Arc::clone(&plan)), set.packages().len());
         metrics::counter!("pkgtorrent_sets_planned_total").increment(1);
@@ -175,13 +195,13 @@ impl Planner {
         self.state.save_later(vec![record]);
     }
 
-    /// The set's packages in order; none where one is unknown or cannot be used.
+    /// Finds the set's packages, and has those read that were not.
     async fn prepare(
         self: &Arc<Self>,
         set: &Arc<PackageSet>,
         catalog: &Arc<Catalog>,
         piece_len: Option<PieceLen>,
-    ) -> Result<Vec<Option<Package>>, PlanError> {
+    ) -> Result<Prepared, PlanError> {
         let (planner, set, catalog) = (Arc::clone(self), Arc::clone(set), Arc::clone(catalog));
         // Thousands of lookups in the state would hold up the other connections of this worker.
         let preparations = tokio::task::spawn_blocking(move || {
@@ -189,15 +209,19 @@ impl Planner {
             set.packages().iter().map(prepare).collect::<Vec<_>>()
         });
         let preparations = preparations.await.map_err(|_| PlanError::Abandoned)?;
-        let mut found = Vec::with_capacity(preparations.len());
+        let mut prepared = Prepared { packages: Vec::with_capacity(preparations.len()), may_change: false };
         for preparation in preparations {
-            found.push(match preparation {
+            prepared.packages.push(match preparation {
                 Preparation::Ready(package) => Some(package),
-                Preparation::Reading(result) => result.await.ok().and_then(Result::ok),
+                Preparation::Reading(reading) => {
+                    let read = self.packages.finish(reading).await;
+                    prepared.may_change |= read.as_ref().is_err_and(Unusable::may_pass);
+                    read.ok()
+                }
                 Preparation::Unknown => None,
             });
         }
-        Ok(found)
+        Ok(prepared)
     }
 
     /// A whole set as one torrent, for any client.
@@ -226,12 +250,12 @@ impl Planner {
 
     async fn make_set_torrent(self: &Arc<Self>, set: &Arc<PackageSet>) -> Result<Arc<Bundle>, PlanError> {
         let catalog = self.packages.catalog();
-        let found = whole(set, self.prepare(set, &catalog, None).await?)?;
+        let found = whole(set, self.prepare(set, &catalog, None).await?.packages)?;
         let piece_len = torrent_piece_len(&found);
         let mut members = if found.iter().all(|package| package.piece_len == piece_len) {
             found
         } else {
-            whole(set, self.prepare(set, &catalog, Some(piece_len)).await?)?
+            whole(set, self.prepare(set, &catalog, Some(piece_len)).await?.packages)?
         };
         members.sort_unstable_by_key(|package| package.identity);
         members.dedup_by_key(|package| package.identity);
@@ -319,7 +343,7 @@ fn lay_out(
             None => unknown.push(*digest),
         }
     }
-    SetPlan { bundles, unknown, homes_generation, catalog_generation }
+    SetPlan { bundles, unknown, homes_generation, catalog_generation, retry_at: None }
 }
 
 #[cfg(test)]
