@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
+use std::os::unix::fs::MetadataExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -56,9 +57,38 @@ pub(crate) struct Pace {
     pub(crate) grace: Duration,
 }
 
+/// The file, and what it looked like when it was looked at last.
+struct Source {
+    file: Arc<File>,
+    fingerprint: Fingerprint,
+    /// How many names it has.
+    links: u64,
+}
+
+impl Source {
+    fn new((file, fingerprint): (File, Fingerprint)) -> Self {
+        let links = file.metadata().map_or(0, |metadata| metadata.nlink());
+        Self { file: Arc::new(file), fingerprint, links }
+    }
+
+    /// Whether what was read since the last look is of one version with all before.
+    fn is_unchanged(&mut self) -> io::Result<bool> {
+        let metadata = self.file.metadata()?;
+        let (now, links) = (Fingerprint::of(&metadata), metadata.nlink());
+        if now == self.fingerprint {
+            return Ok(true);
+        }
+        // A file that gains or loses a name, as one does that another is put in place of, has the same bytes. Whatever
+        // else changed its status may have been a rewrite whose time was put back.
+        let is_renamed = links != self.links && now.same_content(&self.fingerprint);
+        (self.fingerprint, self.links) = (now, links);
+        Ok(is_renamed)
+    }
+}
+
 /// A body made of parts.
 pub(crate) struct PartsBody {
-    source: Option<(Arc<File>, Fingerprint)>,
+    source: Option<Source>,
     parts: VecDeque<Part>,
     len: u64,
     buffer: BytesMut,
@@ -90,7 +120,7 @@ impl PartsBody {
     ) -> Self {
         let parts: VecDeque<Part> = parts.into_iter().collect();
         Self {
-            source: source.map(|(file, fingerprint)| (Arc::new(file), fingerprint)),
+            source: source.map(Source::new),
             len: parts.iter().map(Part::len).sum(),
             parts,
             buffer: BytesMut::new(),
@@ -155,7 +185,7 @@ impl PartsBody {
             self.parts.pop_front();
             return self.next_chunk(cx);
         }
-        let Some((file, _)) = &self.source else {
+        let Some(Source { file, .. }) = &self.source else {
             return Poll::Ready(Some(Err(BodyError::Changed)));
         };
         let file = Arc::clone(file);
@@ -182,8 +212,7 @@ impl PartsBody {
 
     /// What was read, if the file is still the same.
     fn checked(&mut self, mut read: BytesMut) -> Result<Bytes, BodyError> {
-        let (file, fingerprint) = self.source.as_ref().ok_or(BodyError::Changed)?;
-        if !Fingerprint::of(&file.metadata()?).same_content(fingerprint) {
+        if !self.source.as_mut().ok_or(BodyError::Changed)?.is_unchanged()? {
             return Err(BodyError::Changed);
         }
         if let Some(Part::File(from, to)) = self.parts.front_mut() {

@@ -47,14 +47,15 @@ impl Fingerprint {
         SETTLED_AFTER.checked_sub(age).filter(|left| !left.is_zero())
     }
 
-    /// Whether the content is the same, though links or modes may have changed.
+    /// Whether the content seems the same. A rewrite whose time was put back does so, too: only the time of change,
+    /// which nobody can set, tells it from a change of links or modes.
     pub(crate) fn same_content(&self, other: &Self) -> bool {
         (self.inode, self.size, self.modified_ns) == (other.inode, other.size, other.modified_ns)
     }
 
     /// A strong validator for files that are known by no digest.
     pub(crate) fn etag(&self) -> String {
-        format!("\"{:x}-{:x}-{:x}\"", self.modified_ns, self.size, self.inode)
+        format!("\"{:x}-{:x}-{:x}-{:x}\"", self.changed_ns, self.modified_ns, self.size, self.inode)
     }
 
     pub(crate) fn to_bytes(self) -> [u8; FINGERPRINT_LEN] {
