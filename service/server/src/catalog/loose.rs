@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufReader, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use pkgtorrent_protocol::{Algorithm, PieceLen, Sha256Digest};
@@ -52,13 +52,13 @@ pub(super) fn list(
     threads: usize,
     deadline: Option<Instant>,
 ) -> LooseFiles {
-    let next = AtomicUsize::new(0);
+    let (next, read) = (AtomicUsize::new(0), AtomicBool::new(false));
     let result = Mutex::new(LooseFiles::default());
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, files.len().max(1)) {
             scope.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = look_at(root, state, file, deadline);
+                    let outcome = look_at(root, state, file, deadline, &read);
                     let mut result = result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     match outcome {
                         Ok(Some(listed)) => result.listed.push((listed, file.fingerprint)),
@@ -69,15 +69,20 @@ pub(super) fn list(
             });
         }
     });
+    if read.into_inner() {
+        // Whoever asks for a package that is listed finds what was read, and need not have it read again.
+        state.flush();
+    }
     result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The file's entry; none when it must be looked at again later.
+/// The file's entry; none when it must be looked at again later. `read` is set when it was read to its end.
 fn look_at(
     root: &Root,
     state: &State,
     file: &LooseFile,
     deadline: Option<Instant>,
+    read: &AtomicBool,
 ) -> Result<Option<ListedPackage>, String> {
     let path = file.path.to_str().ok_or("its name is not UTF-8, it is not shared")?;
     let listed = |identity: Sha256Digest| ListedPackage {
@@ -109,6 +114,7 @@ fn look_at(
         path: file.path.clone(),
         fingerprint: after,
     };
-    state.save_later(packages::records(&verified, &hashed.listed, piece_len, &hashed.blocks));
+    state.save_then(packages::records(&verified, &hashed.listed, piece_len, &hashed.blocks), || ());
+    read.store(true, Ordering::Relaxed);
     Ok(Some(listed(hashed.identity)))
 }

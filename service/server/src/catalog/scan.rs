@@ -19,6 +19,9 @@ use crate::state::{Record, State, Table};
 /// metadata stays away for this long.
 const METADATA_GRACE: Duration = Duration::from_secs(10);
 
+/// A repository's metadata, below its directory.
+const REPOMD: &str = "repodata/repomd.xml";
+
 /// How deep directories are walked. Distributions' trees have ten levels.
 const DEPTH_MAX: usize = 32;
 
@@ -97,16 +100,16 @@ impl Scanner {
             Err(error) => return tracing::warn!("{}: {error}", absolute.display()),
         };
         let (mut below, mut packages) = (Vec::new(), Vec::new());
-        // A repository's own packages are those that it lists, wherever below it they lie.
-        let mut is_repository = self.is_known_repository(directory);
+        // A repository's own packages are those that it lists, wherever below it they lie. It begins with its metadata
+        // and not with the directory for it, and ends when they have been away for long: its packages are then known
+        // by their own digests.
+        let is_repository =
+            self.root.fingerprint(&directory.join(REPOMD)).is_ok() || self.is_awaited(directory);
         for entry in entries.flatten() {
             let name = entry.file_name();
             let is_hidden = name.as_encoded_bytes().starts_with(b".");
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() && !is_hidden => {
-                    is_repository |= name == "repodata";
-                    below.push(directory.join(name));
-                }
+                Ok(kind) if kind.is_dir() && !is_hidden => below.push(directory.join(name)),
                 Ok(kind) if !kind.is_dir() && loose::is_package(&name) => packages.push(directory.join(name)),
                 _ => {}
             }
@@ -114,6 +117,10 @@ impl Scanner {
         if is_repository {
             walk.repositories.push(directory.to_owned());
         } else {
+            if self.is_known_repository(directory) {
+                metrics::counter!("pkgtorrent_repository_errors_total").increment(1);
+                tracing::warn!("{}: given up as a repository: its metadata is gone", shown(directory));
+            }
             let look = |path: PathBuf| {
                 let fingerprint = self.root.fingerprint(&path).ok()?;
                 Some(LooseFile { path, fingerprint })
@@ -138,47 +145,52 @@ impl Scanner {
         self.known.get(directory).is_some_and(|repository| repository.metadata.is_some())
     }
 
+    /// Whether this is a repository whose metadata may come back in a moment.
+    fn is_awaited(&self, directory: &Path) -> bool {
+        let is_fresh = |since: &Instant| since.elapsed() < METADATA_GRACE;
+        self.is_known_repository(directory) && self.failing_since.get(directory).is_none_or(is_fresh)
+    }
+
     /// The repository in `directory` as it is now, and whether it is at rest.
     fn repository(&mut self, directory: PathBuf) -> (Option<Arc<Repository>>, bool) {
         let known = self.known.get(&directory).filter(|r| r.metadata.is_some()).cloned();
         match self.read(&directory, known.as_deref()) {
             Ok((metadata, listed)) => {
                 self.failing_since.remove(&directory);
-                let files = self.look_at_files(&directory, &listed);
+                let (files, of_another_size) = self.look_at_files(&directory, &listed);
                 let new = Repository { directory, metadata: Some(metadata), listed, files };
                 // An unchanged repository stays the same value, so that the catalog need not change either.
-                match known {
-                    Some(known) if *known == new => (Some(known), true),
-                    _ => (Some(Arc::new(new)), true),
+                if let Some(known) = known.filter(|known| **known == new) {
+                    return (Some(known), true);
                 }
+                if let [first, ..] = of_another_size.as_slice() {
+                    tracing::error!(
+                        "{}: {} listed packages have a file of another size, the first is {}",
+                        shown(&new.directory),
+                        of_another_size.len(),
+                        new.listed[*first].path
+                    );
+                }
+                (Some(Arc::new(new)), true)
             }
-            Err(error) => (self.after_failure(&directory, known, &error), false),
+            Err(error) => {
+                self.note_failure(&directory, &error);
+                (known, false)
+            }
         }
     }
 
-    /// A repository whose metadata cannot be read stays as it was: for a while when the metadata is gone, for good
-    /// when it is damaged.
-    fn after_failure(
-        &mut self,
-        directory: &Path,
-        known: Option<Arc<Repository>>,
-        error: &MetadataError,
-    ) -> Option<Arc<Repository>> {
+    /// A repository whose metadata cannot be read stays as it was: for a while when it is gone, for good when it is
+    /// damaged.
+    fn note_failure(&mut self, directory: &Path, error: &MetadataError) {
         let since = *self.failing_since.entry(directory.to_owned()).or_insert_with(Instant::now);
         let gone =
             matches!(error, MetadataError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        let shown = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         if gone && since.elapsed() < METADATA_GRACE {
-            tracing::debug!("{}: the metadata is away: {error}", shown.display());
-            return known;
+            return tracing::debug!("{}: the metadata is away: {error}", shown(directory));
         }
         metrics::counter!("pkgtorrent_repository_errors_total").increment(1);
-        if gone {
-            tracing::warn!("{}: the repository is given up: {error}", shown.display());
-            return None;
-        }
-        tracing::error!("{}: the metadata cannot be used: {error}", shown.display());
-        known
+        tracing::error!("{}: the metadata cannot be used: {error}", shown(directory));
     }
 
     /// The listing of the repository in `directory`: that of `known` while `repomd.xml` is the same.
@@ -187,7 +199,7 @@ impl Scanner {
         directory: &Path,
         known: Option<&Repository>,
     ) -> Result<(Metadata, Arc<[ListedPackage]>), MetadataError> {
-        let repomd = directory.join("repodata/repomd.xml");
+        let repomd = directory.join(REPOMD);
         let (file, fingerprint) = self.open(&repomd)?;
         let read = known.and_then(|known| known.metadata.zip(Some(&known.listed)));
         if let Some((metadata, listed)) = read.filter(|(metadata, _)| metadata.repomd == fingerprint) {
@@ -246,12 +258,23 @@ impl Scanner {
             .map_err(|source| MetadataError::Io { path: path.display().to_string(), source })
     }
 
-    fn look_at_files(&self, directory: &Path, listed: &[ListedPackage]) -> Vec<Option<Fingerprint>> {
-        let look = |package: &ListedPackage| {
+    /// What the listed files look like, none where there is no such file, and the indices of those of another size.
+    fn look_at_files(
+        &self,
+        directory: &Path,
+        listed: &[ListedPackage],
+    ) -> (Vec<Option<Fingerprint>>, Vec<usize>) {
+        let mut of_another_size = Vec::new();
+        let look = |(index, package): (usize, &ListedPackage)| {
             let fingerprint = self.root.fingerprint(&directory.join(&*package.path)).ok()?;
-            (fingerprint.size() == package.size).then_some(fingerprint)
+            if fingerprint.size() != package.size {
+                of_another_size.push(index);
+                return None;
+            }
+            Some(fingerprint)
         };
-        listed.iter().map(look).collect()
+        let files = listed.iter().enumerate().map(look).collect();
+        (files, of_another_size)
     }
 
     /// All packages without metadata, as one repository in the root.
@@ -267,6 +290,11 @@ impl Scanner {
             _ => Some(Arc::new(new)),
         }
     }
+}
+
+/// A directory below the root as messages name it.
+fn shown(directory: &Path) -> std::path::Display<'_> {
+    if directory.as_os_str().is_empty() { Path::new(".").display() } else { directory.display() }
 }
 
 /// The packages without metadata are kept beside the repositories under a name that no directory has.
