@@ -106,8 +106,9 @@ fn listening_on(line: &str) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub struct Service {
     launch: Launch,
-    directory: TempDir,
+    // Before the directory, so that a failing test can still show the log in it.
     program: Program,
+    directory: TempDir,
     addresses: Vec<SocketAddr>,
     starts: u32,
 }
