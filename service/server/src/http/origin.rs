@@ -13,14 +13,16 @@ const HOST_LEN_MAX: usize = 260;
 
 /// The client's address: that of the connection or, behind a proxy that we trust, what the proxy saw.
 pub(crate) fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
-    let mut ip = request.peer_addr()?.ip().to_canonical();
-    if trusted.is_empty() {
-        return Some(ip);
-    }
-    // Each proxy appends whom it was asked by; what stands before the first stranger is the stranger's own claim.
     let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
-    let chain: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
-    for hop in chain.into_iter().rev() {
+    Some(believed(request.peer_addr()?.ip(), forwarded, trusted))
+}
+
+/// Walks back from the connection's address as far as there are trusted proxies. Each proxy appends whom it was asked
+/// by; what stands before the first stranger is the stranger's own claim.
+fn believed<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
+    let mut ip = peer.to_canonical();
+    let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
+    for hop in hops.into_iter().rev() {
         if !is_trusted(ip, trusted) {
             break;
         }
@@ -30,7 +32,7 @@ pub(crate) fn client(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr>
             None => break,
         }
     }
-    Some(ip)
+    ip
 }
 
 fn address(hop: &str) -> Option<IpAddr> {
@@ -119,6 +121,21 @@ mod tests {
         assert_eq!(seen("[::1]:5", &["[fd00::7]:99"], proxy), "fd00::7");
         assert_eq!(seen("10.0.0.1:5", &["10.5.5.5:1234"], proxy), "10.5.5.5");
         assert_eq!(seen("[::ffff:10.0.0.1]:5", &["10.5.5.5"], proxy), "10.5.5.5");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_forwarded_a_stranger_is_who_it_is(values in proptest::collection::vec("[0-9a-f:.,\\[\\] ]{0,40}", 0..4)) {
+            let stranger: IpAddr = "10.9.9.9".parse().expect("an address");
+            let proxy: IpNet = "10.0.0.0/24".parse().expect("a network");
+            let forwarded = || values.iter().map(String::as_str);
+            proptest::prop_assert_eq!(believed(stranger, forwarded(), &[proxy]), stranger);
+            // From the proxy, the last hop counts when it is an address, and nothing else does.
+            let last = forwarded().flat_map(|v| v.split(',')).next_back().and_then(|hop| address(hop.trim()));
+            let seen = believed(proxy.addr(), forwarded(), &[proxy]);
+            let expected = last.map_or(proxy.addr(), |ip| ip.to_canonical());
+            proptest::prop_assert!(seen == expected || proxy.contains(&expected));
+        }
     }
 
     fn url(headers: &[(&str, &str)], config: &str) -> Result<String, HttpError> {
