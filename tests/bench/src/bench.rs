@@ -35,16 +35,10 @@ pub(crate) struct Bench {
 impl Bench {
     /// Builds the service, since a stale one would be measured as readily, and finds the place for the data.
     pub(crate) fn prepare(rounds: u32) -> anyhow::Result<Self> {
-        run(
-            &mut cargo(&["build", "-p", "pkgtorrent-server", "--bins"]),
-            "building the service",
-        )?;
+        run(&mut cargo(&["build", "-p", "pkgtorrent-server", "--bins"]), "building the service")?;
         let program = std::env::current_exe().context("the path of this program")?;
         // target/<profile>/pkgtorrent-bench
-        let target = program
-            .ancestors()
-            .nth(2)
-            .context("this program lies in no target directory")?;
+        let target = program.ancestors().nth(2).context("this program lies in no target directory")?;
         show_to_support(&program, target)?;
         let data = target.join("bench-data");
         fs::create_dir_all(&data).with_context(|| format!("creating {}", data.display()))?;
@@ -108,10 +102,10 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// The cargo that runs this, on the release profile.
+/// The cargo that runs this, on the release profile of this workspace wherever it was started.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).args(["--release", "--locked"]);
+    command.args(arguments).args(["--release", "--locked"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }
 

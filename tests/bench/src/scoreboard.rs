@@ -156,17 +156,8 @@ mod tests {
         assert!(board.has_misses());
         assert!(!board.has_failures());
         let text = board.to_string();
-        let lines: Vec<Vec<&str>> = text
-            .lines()
-            .map(|line| line.split_whitespace().collect())
-            .collect();
-        assert_eq!(
-            lines[1].join(" "),
-            "build throughput 0.80x (0.70 to 0.90 in 3) at least 0.80x met"
-        );
-        assert_eq!(
-            lines[3].join(" "),
-            "seen p99 4.90 ms (4.00 to 9.00 in 3) under 4.90 ms MISSED"
-        );
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1].join(" "), "build throughput 0.80x (0.70 to 0.90 in 3) at least 0.80x met");
+        assert_eq!(lines[3].join(" "), "seen p99 4.90 ms (4.00 to 9.00 in 3) under 4.90 ms MISSED");
     }
 }

@@ -37,11 +37,7 @@ impl Transfer {
         let stream = TcpStream::connect(server).with_context(|| format!("connecting to {server}"))?;
         stream.set_read_timeout(Some(IO_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            host: server,
-            buffer: vec![0; BUFFER_LEN],
-        })
+        Ok(Self { stream, host: server, buffer: vec![0; BUFFER_LEN] })
     }
 
     /// Fetches a file or a part of it and drops what comes; the status and the length must be right.
@@ -56,15 +52,10 @@ impl Transfer {
             request.push_str(&format!("Range: bytes={start}-{}\r\n", start + len - 1));
         }
         request.push_str("\r\n");
-        self.stream
-            .write_all(request.as_bytes())
-            .context("sending a request")?;
+        self.stream.write_all(request.as_bytes()).context("sending a request")?;
         let status = if range.is_some() { "206" } else { "200" };
         let mut left = expected_len
-            .checked_sub(
-                self.read_head(status, expected_len)
-                    .with_context(|| path.to_owned())?,
-            )
+            .checked_sub(self.read_head(status, expected_len).with_context(|| path.to_owned())?)
             .context("the server sent more than was asked for")?;
         while left > 0 {
             let want = left.min(BUFFER_LEN as u64) as usize;
@@ -78,10 +69,7 @@ impl Transfer {
         let mut filled = 0;
         let end = loop {
             filled += self.read_some(filled, BUFFER_LEN)?;
-            if let Some(end) = self.buffer[..filled]
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
+            if let Some(end) = self.buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n") {
                 break end;
             }
         };
@@ -89,13 +77,9 @@ impl Transfer {
         ensure!(head.split(' ').nth(1) == Some(status), "not {status}: {head:?}");
         let len = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length")
-                .then(|| value.trim().parse::<u64>().ok())?
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<u64>().ok())?
         });
-        ensure!(
-            len == Some(expected_len),
-            "the length is not {expected_len}: {head:?}"
-        );
+        ensure!(len == Some(expected_len), "the length is not {expected_len}: {head:?}");
         Ok((filled - end - 4) as u64)
     }
 
@@ -118,9 +102,8 @@ pub(crate) fn at_once<T: Send>(
     connections: usize,
     work: impl Fn(usize, &mut Transfer) -> anyhow::Result<T> + Sync,
 ) -> anyhow::Result<(Duration, Vec<T>)> {
-    let mut transfers = (0..connections)
-        .map(|_| Transfer::open(server))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut transfers =
+        (0..connections).map(|_| Transfer::open(server)).collect::<anyhow::Result<Vec<_>>>()?;
     let barrier = Barrier::new(connections + 1);
     std::thread::scope(|scope| {
         let threads: Vec<_> = transfers
@@ -136,11 +119,9 @@ pub(crate) fn at_once<T: Send>(
             .collect();
         barrier.wait();
         let start = Instant::now();
-        let results = threads.into_iter().map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+        let results = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         let results = results.collect::<anyhow::Result<Vec<T>>>()?;
         Ok((start.elapsed(), results))
     })

@@ -22,10 +22,7 @@ pub(crate) fn memory(pid: u32) -> anyhow::Result<Memory> {
         let kib = line.and_then(|rest| rest.trim_end_matches("kB").trim().parse::<u64>().ok());
         Ok(kib.with_context(|| format!("{path} has no {key}"))? * 1024)
     };
-    Ok(Memory {
-        resident: bytes("VmRSS:")?,
-        peak: bytes("VmHWM:")?,
-    })
+    Ok(Memory { resident: bytes("VmRSS:")?, peak: bytes("VmHWM:")? })
 }
 
 /// The seconds of processor time that a process and its living children have used, in user space and in the kernel.
@@ -60,11 +57,7 @@ impl Stat {
         // The rest starts with field 3; the times are fields 14 and 15.
         let fields: Vec<&str> = rest.split(' ').collect();
         let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-        Some(Self {
-            pid: pid.parse().ok()?,
-            parent: fields.get(1)?.parse().ok()?,
-            ticks,
-        })
+        Some(Self { pid: pid.parse().ok()?, parent: fields.get(1)?.parse().ok()?, ticks })
     }
 }
 

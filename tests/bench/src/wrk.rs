@@ -59,19 +59,12 @@ pub(crate) struct Load {
 /// Asks `server` for the targets in turn for as long as `duration`. An answer that is no success fails the figure.
 pub(crate) fn load(server: SocketAddr, targets: &[String], duration: Duration) -> anyhow::Result<Load> {
     let directory = tempfile::tempdir().context("a directory for wrk")?;
-    let (script, list) = (
-        directory.path().join("rotate.lua"),
-        directory.path().join("targets"),
-    );
+    let (script, list) = (directory.path().join("rotate.lua"), directory.path().join("targets"));
     fs::write(&script, SCRIPT).context("writing wrk's script")?;
     fs::write(&list, targets.join("\n") + "\n").context("writing wrk's targets")?;
     let mut command = Command::new(process::installed("wrk"));
     command
-        .args([
-            format!("-t{THREADS}"),
-            format!("-c{CONNECTIONS}"),
-            format!("-d{}s", duration.as_secs()),
-        ])
+        .args([format!("-t{THREADS}"), format!("-c{CONNECTIONS}"), format!("-d{}s", duration.as_secs())])
         .arg("--latency")
         .arg(format!("http://{server}/"))
         .arg("-s")

@@ -96,25 +96,15 @@ impl Packages {
         let packages = manifest.lines().map(|line| {
             let mut fields = line.split(' ');
             let mut field = || fields.next().context("the manifest has a short line");
-            Ok(Package {
-                digest: field()?.parse()?,
-                size: field()?.parse()?,
-                path: field()?.into(),
-            })
+            Ok(Package { digest: field()?.parse()?, size: field()?.parse()?, path: field()?.into() })
         });
-        Ok(Self {
-            packages: packages.collect::<anyhow::Result<_>>()?,
-            root: directory.join("root"),
-        })
+        Ok(Self { packages: packages.collect::<anyhow::Result<_>>()?, root: directory.join("root") })
     }
 
     /// One repository's packages.
     pub(crate) fn of(&self, repository: Repository) -> Vec<Package> {
         let prefix = format!("{}/", repository.name());
-        let matching = self
-            .packages
-            .iter()
-            .filter(|package| package.path.starts_with(&prefix));
+        let matching = self.packages.iter().filter(|package| package.path.starts_with(&prefix));
         matching.cloned().collect()
     }
 
@@ -124,11 +114,7 @@ impl Packages {
         for package in packages {
             let path = self.root.join(&package.path);
             let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-            while file
-                .read(&mut buffer)
-                .with_context(|| format!("reading {}", path.display()))?
-                > 0
-            {}
+            while file.read(&mut buffer).with_context(|| format!("reading {}", path.display()))? > 0 {}
         }
         Ok(())
     }
@@ -163,8 +149,7 @@ fn random_file(path: &Path, size: u64, seed: u64) -> anyhow::Result<Sha256Digest
         let chunk = left.min(buffer.len() as u64) as usize;
         random.fill(&mut buffer[..chunk]);
         hash.update(&buffer[..chunk]);
-        file.write_all(&buffer[..chunk])
-            .with_context(|| format!("writing {}", path.display()))?;
+        file.write_all(&buffer[..chunk]).with_context(|| format!("writing {}", path.display()))?;
         left -= chunk as u64;
     }
     Ok(Sha256Digest(hash.finalize().into()))

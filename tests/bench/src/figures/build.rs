@@ -36,26 +36,11 @@ pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<(
     )?;
     let sample = |unit, value: fn(&(f64, f64)) -> f64| Sample::new(unit, rounds.iter().map(value));
     let ratio = sample(Unit::Ratio, |(ours, theirs)| ours / theirs);
-    board.add(
-        "build",
-        "throughput beside openssl sha1 + sha256",
-        &ratio,
-        Target::AtLeast(0.8),
-    );
+    board.add("build", "throughput beside openssl sha1 + sha256", &ratio, Target::AtLeast(0.8));
     let ours = sample(Unit::GbytePerSecond, |(ours, _)| *ours);
-    board.add(
-        "build",
-        "a set never seen before, POST to plan",
-        &ours,
-        Target::None,
-    );
+    board.add("build", "a set never seen before, POST to plan", &ours, Target::None);
     let theirs = sample(Unit::GbytePerSecond, |(_, theirs)| *theirs);
-    board.add(
-        "build",
-        "openssl, both digests on all cores",
-        &theirs,
-        Target::None,
-    );
+    board.add("build", "openssl, both digests on all cores", &theirs, Target::None);
     Ok(())
 }
 
@@ -73,10 +58,7 @@ fn build(bench: &Bench, packages: &Packages, set: &[Package]) -> anyhow::Result<
 fn openssl(bench: &Bench, root: &Path, set: &[Package]) -> anyhow::Result<Duration> {
     let program = process::installed("openssl");
     let parts = parts(set);
-    let jobs: Vec<_> = parts
-        .iter()
-        .flat_map(|part| [("-sha1", part), ("-sha256", part)])
-        .collect();
+    let jobs: Vec<_> = parts.iter().flat_map(|part| [("-sha1", part), ("-sha256", part)]).collect();
     let jobs = Mutex::new(jobs.into_iter());
     let next = || jobs.lock().ok().and_then(|mut jobs| jobs.next());
     let (time, results) = timed(|| {
@@ -84,12 +66,7 @@ fn openssl(bench: &Bench, root: &Path, set: &[Package]) -> anyhow::Result<Durati
             let work = || -> anyhow::Result<()> {
                 while let Some((digest, part)) = next() {
                     let mut command = Command::new(&program);
-                    command
-                        .arg("dgst")
-                        .arg(digest)
-                        .args(part)
-                        .current_dir(root)
-                        .stdout(Stdio::null());
+                    command.arg("dgst").arg(digest).args(part).current_dir(root).stdout(Stdio::null());
                     run(&mut command, "openssl dgst")?;
                 }
                 Ok(())
@@ -117,9 +94,5 @@ fn parts(set: &[Package]) -> Vec<Vec<&str>> {
         }
     }
     parts.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-    parts
-        .into_iter()
-        .map(|(_, paths)| paths)
-        .filter(|paths| !paths.is_empty())
-        .collect()
+    parts.into_iter().map(|(_, paths)| paths).filter(|paths| !paths.is_empty()).collect()
 }

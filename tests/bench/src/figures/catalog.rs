@@ -42,34 +42,16 @@ pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<(
 fn look(time: Duration, service: &Service) -> anyhow::Result<Start> {
     let memory = usage::memory(service.pid())?;
     let known = service.metric("pkgtorrent_catalog_packages");
-    ensure!(
-        known == PACKAGES as f64,
-        "the service is ready and knows {known} packages of {PACKAGES}"
-    );
+    ensure!(known == PACKAGES as f64, "the service is ready and knows {known} packages of {PACKAGES}");
     Ok(Start { time, memory })
 }
 
 fn report(board: &mut Scoreboard, what: &str, starts: &[Start], seconds: f64) {
     let sample = |unit, value: fn(&Start) -> f64| Sample::new(unit, starts.iter().map(value));
     let times = sample(Unit::Seconds, |start| start.time.as_secs_f64());
-    board.add(
-        "catalog",
-        format!("{what}: until ready"),
-        &times,
-        Target::Under(seconds),
-    );
+    board.add("catalog", format!("{what}: until ready"), &times, Target::Under(seconds));
     let resident = sample(Unit::Megabytes, |start| start.memory.resident as f64 / 1e6);
-    board.add(
-        "catalog",
-        format!("{what}: resident"),
-        &resident,
-        Target::Under(150.0),
-    );
+    board.add("catalog", format!("{what}: resident"), &resident, Target::Under(150.0));
     let peak = sample(Unit::Megabytes, |start| start.memory.peak as f64 / 1e6);
-    board.add(
-        "catalog",
-        format!("{what}: resident at most"),
-        &peak,
-        Target::Under(150.0),
-    );
+    board.add("catalog", format!("{what}: resident at most"), &peak, Target::Under(150.0));
 }

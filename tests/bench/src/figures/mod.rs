@@ -28,15 +28,8 @@ fn digests(packages: &[Package]) -> Vec<PackageDigest> {
 /// Fails unless `plan` has a place for each of so many packages: a service that shares nothing answers fast.
 fn check_whole(plan: &Plan, packages: usize) -> anyhow::Result<()> {
     let planned: usize = plan.bundles.iter().map(|bundle| bundle.files.len()).sum();
-    ensure!(
-        plan.unknown.is_empty(),
-        "{} packages are unknown",
-        plan.unknown.len()
-    );
-    ensure!(
-        planned == packages,
-        "the plan has {planned} of {packages} packages"
-    );
+    ensure!(plan.unknown.is_empty(), "{} packages are unknown", plan.unknown.len());
+    ensure!(planned == packages, "the plan has {planned} of {packages} packages");
     Ok(())
 }
 

@@ -56,16 +56,8 @@ pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<(
     let state = bench.fresh_state()?;
     let service = bench.launch(&packages.root, &state).start();
     let nginx = Nginx::start(&packages.root)?;
-    let ours = Side {
-        addr: service.addr(),
-        pid: service.pid(),
-        path: web_seed_path,
-    };
-    let theirs = Side {
-        addr: nginx.addr(),
-        pid: nginx.pid(),
-        path: |package| format!("/{}", package.path),
-    };
+    let ours = Side { addr: service.addr(), pid: service.pid(), path: web_seed_path };
+    let theirs = Side { addr: nginx.addr(), pid: nginx.pid(), path: |package| format!("/{}", package.path) };
     for side in [&ours, &theirs] {
         for package in large.iter().chain(&mixed) {
             check_bytes(side, &packages, package)?;
@@ -84,11 +76,7 @@ pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<(
 }
 
 fn web_seed_path(package: &Package) -> String {
-    format!(
-        "{PREFIX}webseed/pkgtorrent/{}/{}",
-        package.digest,
-        package.file_name()
-    )
+    format!("{PREFIX}webseed/pkgtorrent/{}/{}", package.digest, package.file_name())
 }
 
 /// Compares one range with the file: bytes that are wrong may come as fast as they like.
@@ -99,14 +87,8 @@ fn check_bytes(side: &Side, packages: &Packages, package: &Package) -> anyhow::R
     let answer = http::send(side.addr, &request).expect_status(206);
     let mut bytes = vec![0; RANGE_LEN as usize];
     let file = File::open(packages.root.join(&package.path)).context("opening a package")?;
-    file.read_exact_at(&mut bytes, start)
-        .context("reading a package")?;
-    ensure!(
-        answer.body == bytes,
-        "{} sends other bytes of {}",
-        side.addr,
-        package.path
-    );
+    file.read_exact_at(&mut bytes, start).context("reading a package")?;
+    ensure!(answer.body == bytes, "{} sends other bytes of {}", side.addr, package.path);
     Ok(())
 }
 
@@ -133,14 +115,7 @@ fn ranges(side: &Side, files: &[Package]) -> anyhow::Result<Round> {
             while start.elapsed() < RANGE_ROUND {
                 let index = random.below(files.len() as u64) as usize;
                 let start = random.below(files[index].size - RANGE_LEN + 1);
-                transfer.fetch(
-                    &paths[index],
-                    Some(Range {
-                        start,
-                        len: RANGE_LEN,
-                    }),
-                    RANGE_LEN,
-                )?;
+                transfer.fetch(&paths[index], Some(Range { start, len: RANGE_LEN }), RANGE_LEN)?;
                 count += 1;
             }
             Ok(count)
@@ -169,57 +144,32 @@ fn observe(
 fn report_whole(board: &mut Scoreboard, connections: usize, rounds: &[(Round, Round)]) {
     let plural = if connections == 1 { "" } else { "s" };
     let what = format!("512 MiB files, {connections} connection{plural}");
-    let ours = Sample::new(
-        Unit::GbitPerSecond,
-        rounds.iter().map(|(ours, _)| ours.gbit_per_second),
-    );
+    let ours = Sample::new(Unit::GbitPerSecond, rounds.iter().map(|(ours, _)| ours.gbit_per_second));
     board.add("webseed", what.clone(), &ours, Target::AtLeast(5.0));
-    let theirs = Sample::new(
-        Unit::GbitPerSecond,
-        rounds.iter().map(|(_, theirs)| theirs.gbit_per_second),
-    );
+    let theirs = Sample::new(Unit::GbitPerSecond, rounds.iter().map(|(_, theirs)| theirs.gbit_per_second));
     board.add("webseed", format!("{what}, nginx"), &theirs, Target::None);
     report_cpu(board, &what, rounds);
 }
 
 fn report_ranges(board: &mut Scoreboard, rounds: &[(Round, Round)]) {
     let what = "ranges of 256 KiB, 32 connections";
-    let ratio = rounds
-        .iter()
-        .map(|(ours, theirs)| ours.ranges_per_second / theirs.ranges_per_second);
+    let ratio = rounds.iter().map(|(ours, theirs)| ours.ranges_per_second / theirs.ranges_per_second);
     board.add(
         "webseed",
         format!("{what}, beside nginx"),
         &Sample::new(Unit::Ratio, ratio),
         Target::AtLeast(0.6),
     );
-    let ours = Sample::new(
-        Unit::PerSecond,
-        rounds.iter().map(|(ours, _)| ours.ranges_per_second),
-    );
+    let ours = Sample::new(Unit::PerSecond, rounds.iter().map(|(ours, _)| ours.ranges_per_second));
     board.add("webseed", what, &ours, Target::None);
-    let theirs = Sample::new(
-        Unit::PerSecond,
-        rounds.iter().map(|(_, theirs)| theirs.ranges_per_second),
-    );
+    let theirs = Sample::new(Unit::PerSecond, rounds.iter().map(|(_, theirs)| theirs.ranges_per_second));
     board.add("webseed", format!("{what}, nginx"), &theirs, Target::None);
     report_cpu(board, what, rounds);
 }
 
 fn report_cpu(board: &mut Scoreboard, what: &str, rounds: &[(Round, Round)]) {
-    let ours = Sample::new(
-        Unit::CpuPerGbyte,
-        rounds.iter().map(|(ours, _)| ours.cpu_per_gbyte),
-    );
+    let ours = Sample::new(Unit::CpuPerGbyte, rounds.iter().map(|(ours, _)| ours.cpu_per_gbyte));
     board.add("webseed", format!("{what}: processor"), &ours, Target::None);
-    let theirs = Sample::new(
-        Unit::CpuPerGbyte,
-        rounds.iter().map(|(_, theirs)| theirs.cpu_per_gbyte),
-    );
-    board.add(
-        "webseed",
-        format!("{what}: processor, nginx"),
-        &theirs,
-        Target::None,
-    );
+    let theirs = Sample::new(Unit::CpuPerGbyte, rounds.iter().map(|(_, theirs)| theirs.cpu_per_gbyte));
+    board.add("webseed", format!("{what}: processor, nginx"), &theirs, Target::None);
 }
