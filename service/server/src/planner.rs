@@ -167,14 +167,20 @@ impl Planner {
                 (shares, registry.tracker.homes_generation())
             })
             .await?;
+        let mut formed = false;
         for share in &mut shares {
             if let Some(info) = share.info.take() {
                 self.keep_info(share.bundle.info_hash, info);
+                formed = true;
             }
         }
         let plan = lay_out(&set, &found, shares, homes_generation, catalog.generation());
         let plan = Arc::new(SetPlan { retry_at: may_change.then(|| Instant::now() + RETRY_AFTER), ..plan });
         self.remember(digest, &set);
+        if formed {
+            // Hosts will wait for each other where they are told to: that must outlive us.
+            self.state.settled().await;
+        }
         self.plans.put(digest, (Arc::clone(&set), Arc::clone(&plan)), set.packages().len());
         metrics::counter!("pkgtorrent_sets_planned_total").increment(1);
         Ok(plan)

@@ -5,8 +5,8 @@
 //! set aside, and the service starts with an empty one.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -187,6 +187,19 @@ impl State {
         let _ = wait.recv();
     }
 
+    /// Done when everything that was to be stored before is stored; at once when the writer is far behind.
+    pub(crate) async fn settled(&self) {
+        let Some(writes) = &self.writes else { return };
+        let (done, wait) = tokio::sync::oneshot::channel();
+        let then: Callback = Box::new(move || {
+            // Whoever waited may have gone away.
+            let _ = done.send(());
+        });
+        if writes.try_send(Write { records: Vec::new(), then: Some(then) }).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
     /// Stores `records`, then calls `then` on the writer's thread, whether that worked or not: what was computed is
     /// good also when it could not be kept. Waits while too many writes are waiting, so not for async callers.
     pub(crate) fn save_then(&self, records: Vec<Record>, then: impl FnOnce() + Send + 'static) {
@@ -253,9 +266,21 @@ enum Opening {
 }
 
 fn open_database(path: &Path) -> Result<Database, Opening> {
+    // The hook is everybody's: two that exchange it at once would leave the wrong one behind.
+    static HOOK: Mutex<()> = Mutex::new(());
+    let guard = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let hook = std::panic::take_hook();
+    // One message about a corrupt file is enough, and ours has the panic's in it.
+    std::panic::set_hook(Box::new(|_| ()));
     // redb checks what it reads with assertions in places; a corrupt file must not end the service.
     let attempt = std::panic::catch_unwind(|| open_checked(path));
-    attempt.unwrap_or_else(|_| Err(Opening::Corrupt("reading it panicked".into())))
+    std::panic::set_hook(hook);
+    drop(guard);
+    attempt.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(Opening::Corrupt(format!("reading it panicked: {said}")))
+    })
 }
 
 fn open_checked(path: &Path) -> Result<Database, Opening> {
