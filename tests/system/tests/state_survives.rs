@@ -32,7 +32,7 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(20);
 
 fn repository(lab: &Lab, count: usize) -> Vec<Package> {
     let repository = Repository::create(lab.path("repository"));
-    let size = |n: usize| if n % 7 == 3 { 3 << 20 } else { 9_000 + 11_000 * (n % 9) };
+    let size = |n: usize| if n % 30 == 29 { 3 << 20 } else { 9_000 + 11_000 * (n % 9) };
     let add = |n: usize| repository.add_blob(&format!("package-{n}.rpm"), size(n), n as u64);
     let packages: Vec<Package> = (0..count).map(add).collect();
     repository.list(&packages);
@@ -89,6 +89,23 @@ fn nothing_that_was_answered_is_lost_by_kill_9() {
         "{rounds_with_answers} rounds had answers: the kills come too early"
     );
     assert!(service.log().lines().all(|line| !line.contains("set aside")), "the state did not survive");
+}
+
+/// Hosts already wait for each other in a bundle that was answered: whoever asks after the restart is sent there, too.
+#[test]
+fn a_home_that_was_answered_stays_one() {
+    const ROUNDS: usize = 8;
+    let lab = Lab::new();
+    let packages = repository(&lab, 3 * ROUNDS);
+    let mut service = lab.start();
+    for round in packages.chunks(3) {
+        let before = ask::post_set(service.addr(), &digests(&round[..2]));
+        service.kill9();
+        service.restart();
+        let after = ask::post_set(service.addr(), &digests(&round[1..]));
+        let shared = after.bundles.iter().find(|bundle| bundle.info_hash == before.bundles[0].info_hash);
+        assert!(shared.is_some_and(|bundle| bundle.files.len() == 1), "the shared package has moved");
+    }
 }
 
 /// Asks for sets that end with packages nobody has asked for before, until no more answers come.
@@ -158,12 +175,15 @@ fn a_state_that_does_not_read_well_is_set_aside() {
 
     let garbage = |path: &Path| fs::write(path, b"garbage ".repeat(4000)).expect("written");
     assert_eq!(answers_after(&mut service, &lab, &packages, garbage), 1);
-    let truncate = |path: &Path| {
-        let len = path.metadata().expect("metadata").len();
+    let truncate = |path: &Path, len: u64| {
         let file = fs::File::options().write(true).open(path).expect("opens");
-        file.set_len(len / 2).expect("truncated");
+        file.set_len(len).expect("truncated");
     };
-    assert_eq!(answers_after(&mut service, &lab, &packages, truncate), 1);
+    let to_its_header = |path: &Path| truncate(path, 1000);
+    assert_eq!(answers_after(&mut service, &lab, &packages, to_its_header), 1);
+    // What is behind the half may be unused space.
+    let to_the_half = |path: &Path| truncate(path, path.metadata().expect("metadata").len() / 2);
+    assert!(answers_after(&mut service, &lab, &packages, to_the_half) <= 1);
     let another_version = |path: &Path| {
         fs::remove_file(path).expect("removed");
         let database = Database::create(path).expect("a database");
