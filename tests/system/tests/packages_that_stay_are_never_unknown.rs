@@ -4,13 +4,14 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use pkgtorrent_protocol::PackageDigest;
+use pkgtorrent_protocol::{Algorithm, PackageDigest};
 use pkgtorrent_system_tests::load::{seed, under_load};
 use pkgtorrent_system_tests::{
-    Lab, digests, get_range, mirror, wait_until_known, wait_until_unknown, web_seed,
+    Lab, SEEN_WITHIN, digests, get_range, mirror, unknown, wait_until_known, wait_until_unknown, web_seed,
 };
 use pkgtorrent_test_support::http::{Connection, Request, Response};
-use pkgtorrent_test_support::{Compression, Package, Repository, Rpm, ask};
+use pkgtorrent_test_support::process::wait_for;
+use pkgtorrent_test_support::{Compression, Package, Repository, Rpm, Service, ask};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
@@ -32,6 +33,10 @@ fn packages_that_stay_are_never_unknown() {
     }
     one.index();
     two.index();
+    let by_sha512 = Repository::create(lab.path("by-sha512"));
+    let add = |n: u64| by_sha512.add(&Rpm::new(&format!("by-sha512-{n}")).seed(n));
+    let listed: Vec<PackageDigest> = (0..3).map(|n| add(n).digest(Algorithm::Sha512)).collect();
+    by_sha512.index_with(&["--checksum", "sha512"]);
     let service = lab.start();
     let (addr, root) = (service.addr(), lab.root());
 
@@ -45,6 +50,7 @@ fn packages_that_stay_are_never_unknown() {
                 let package = &stay[random.next_u64() as usize % stay.len()];
                 fetch(&mut connection, &web_seed(package), package, random);
                 fetch(&mut connection, &mirror(&root, package), package, random);
+                assert_eq!(unknown(addr, &listed), [], "packages that stay");
             }
         },
         || {
@@ -52,6 +58,7 @@ fn packages_that_stay_are_never_unknown() {
             let mut rounds = 0;
             while Instant::now() < until {
                 change(&lab, rounds, &one, &two, addr);
+                take_metadata_away_for_a_moment(&by_sha512, &service);
                 rounds += 1;
             }
             assert!(rounds > 2, "only {rounds} rounds of changes in {CHANGES_LAST:?}");
@@ -83,6 +90,17 @@ fn change(lab: &Lab, round: u64, one: &Repository, two: &Repository, service: st
     one.index();
     fs::remove_dir_all(third.directory()).expect("a repository goes");
     wait_until_unknown(service, &passing);
+}
+
+/// As a mirror does that first deletes and then fetches. Without their metadata, nothing says these packages' digests.
+fn take_metadata_away_for_a_moment(repository: &Repository, service: &Service) {
+    let (repodata, away) = (repository.directory().join("repodata"), repository.directory().join(".away"));
+    let scans = || service.metric("pkgtorrent_scans_total");
+    let before = scans();
+    fs::rename(&repodata, &away).expect("metadata is moved away");
+    // One scan may have looked before.
+    wait_for("two scans", SEEN_WITHIN, || (scans() >= before + 2.0).then_some(()));
+    fs::rename(&away, &repodata).expect("metadata is moved back");
 }
 
 fn ask_for_some(connection: &mut Connection, stay: &[Package], random: &mut Pcg64Mcg) {
