@@ -17,6 +17,7 @@ mod digesting;
 mod fingerprint;
 mod flights;
 mod http;
+mod idle;
 mod metering;
 mod packages;
 mod planner;
@@ -33,12 +34,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Server, Service as _};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 
 use catalog::Scanner;
 use http::{Connection, Service};
+use idle::{AnsweringBody, Watched};
 use packages::Packages;
 use planner::Planner;
 use registry::RegistryHandle;
@@ -160,7 +162,14 @@ fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, 
     let user_timeout = u32::try_from(settings.client_timeout.as_millis()).unwrap_or(u32::MAX);
     let per_worker = settings.connections_max.div_ceil(settings.workers);
     let (workers, client_timeout) = (settings.workers, settings.client_timeout);
-    let mut server = HttpServer::new(move || App::new().app_data(service.clone()).configure(http::configure))
+    let app = move || {
+        App::new().app_data(service.clone()).configure(http::configure).wrap_fn(|request, next| {
+            let answering = request.conn_data::<Connection>().and_then(Connection::answer);
+            let answer = next.call(request);
+            async move { Ok(answer.await?.map_body(|_, body| AnsweringBody::new(body, answering))) }
+        })
+    };
+    let mut server = HttpServer::new(app)
         .workers(workers)
         .max_connections(per_worker)
         .client_request_timeout(client_timeout)
@@ -175,7 +184,7 @@ fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, 
             let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, user_timeout);
             let _ = stream.set_nodelay(true);
             if let Ok(local) = stream.local_addr() {
-                extensions.insert(Connection { local });
+                extensions.insert(Connection { local, watched: Watched::new(stream, client_timeout).ok() });
             }
         });
     for listener in listeners {

@@ -13,6 +13,7 @@ mod torrents;
 mod webseed;
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -23,6 +24,7 @@ use futures_util::StreamExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::body::Pace;
+use crate::idle::{Answering, Watched};
 use crate::packages::Packages;
 use crate::planner::Planner;
 use crate::registry::RegistryHandle;
@@ -61,10 +63,19 @@ impl Service {
 }
 
 /// What is kept of each connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Connection {
     /// The address that the client connected to.
     pub(crate) local: SocketAddr,
+    /// What cuts it off when it is idle; none when the system has no second handle for it.
+    pub(crate) watched: Option<Rc<Watched>>,
+}
+
+impl Connection {
+    /// Notes that an answer begins, which ends when what this returns is dropped.
+    pub(crate) fn answer(&self) -> Option<Answering> {
+        self.watched.as_ref().map(Watched::answer)
+    }
 }
 
 /// Wires the paths to their endpoints.
