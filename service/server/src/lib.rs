@@ -160,7 +160,7 @@ pub async fn run(
 fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, RunError> {
     let settings = &service.settings;
     let user_timeout = u32::try_from(settings.client_timeout.as_millis()).unwrap_or(u32::MAX);
-    let per_worker = settings.connections_max.div_ceil(settings.workers);
+    let per_worker = affordable(settings.connections_max).div_ceil(settings.workers);
     let (workers, client_timeout) = (settings.workers, settings.client_timeout);
     let app = move || {
         App::new().app_data(service.clone()).configure(http::configure).wrap_fn(|request, next| {
@@ -191,6 +191,29 @@ fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, 
         server = server.listen(listener)?;
     }
     Ok(server.run())
+}
+
+/// Open files that a connection takes: itself, its second handle, and the file that it is sent.
+const FILES_PER_CONNECTION: u64 = 3;
+
+/// Open files that everything else takes, with room to spare.
+const FILES_RESERVED: u64 = 256;
+
+/// As many of the wanted connections as the system gives us open files for, after asking for all that we may have.
+fn affordable(wanted: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = getrlimit(Resource::Nofile);
+    // What is refused here is found out below.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
+    let Some(files) = getrlimit(Resource::Nofile).current else { return wanted };
+    let most =
+        usize::try_from(files.saturating_sub(FILES_RESERVED) / FILES_PER_CONNECTION).unwrap_or(usize::MAX);
+    if most < wanted {
+        tracing::warn!(
+            "{most} connections at once instead of {wanted}: this process may have {files} open files"
+        );
+    }
+    wanted.min(most).max(1)
 }
 
 /// Binds before the service starts, so that a mistake is told at once. An IPv6 address takes IPv4 as well, and where
