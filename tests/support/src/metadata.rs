@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pkgtorrent_protocol::PackageDigest;
 use sha2::{Digest, Sha256};
@@ -84,7 +84,7 @@ pub fn write(directory: &Path, listed: &[Listed], compression: Compression) {
         primary.push_str(&entry(number, package));
     }
     primary.push_str("</metadata>\n");
-    write_primary(directory, primary.as_bytes(), compression);
+    let _ = write_primary(directory, primary.as_bytes(), compression);
 }
 
 /// Compresses the primary list that createrepo_c wrote with gzip once more in another way, and points repomd.xml to it.
@@ -98,8 +98,8 @@ pub fn recompress(directory: &Path, compression: Compression) {
     let compressed = fs::read(&old).expect("the primary list");
     let mut primary = Vec::new();
     flate2::read::MultiGzDecoder::new(compressed.as_slice()).read_to_end(&mut primary).expect("gzip");
-    write_primary(directory, &primary, compression);
-    if compression != Compression::Gzip {
+    let new = write_primary(directory, &primary, compression);
+    if new != old {
         fs::remove_file(&old).expect("the old primary list goes");
     }
 }
@@ -124,7 +124,8 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
 
-fn write_primary(directory: &Path, primary: &[u8], compression: Compression) {
+/// Returns where the list is.
+fn write_primary(directory: &Path, primary: &[u8], compression: Compression) -> PathBuf {
     let repodata = directory.join("repodata");
     fs::create_dir_all(&repodata).unwrap_or_else(|e| panic!("{}: {e}", repodata.display()));
     let compressed = compression.compress(primary);
@@ -155,6 +156,7 @@ fn write_primary(directory: &Path, primary: &[u8], compression: Compression) {
     let new = repodata.join(".repomd.xml.new");
     fs::write(&new, text).expect("a repomd.xml is written");
     fs::rename(&new, &repomd).expect("a repomd.xml is replaced");
+    repodata.join(name)
 }
 
 /// Lower-case hexadecimal.
