@@ -77,10 +77,7 @@ impl Lab {
 /// The packages' SHA-256 digests.
 #[must_use]
 pub fn digests<'a>(packages: impl IntoIterator<Item = &'a Package>) -> Vec<PackageDigest> {
-    packages
-        .into_iter()
-        .map(|package| package.identity.into())
-        .collect()
+    packages.into_iter().map(|package| package.identity.into()).collect()
 }
 
 /// Which of these digests the service does not know.
@@ -105,20 +102,13 @@ pub fn wait_until_known(service: SocketAddr, package: &Package) {
 /// Waits until the service says that it does not know this package.
 pub fn wait_until_unknown(service: SocketAddr, package: &Package) {
     let what = format!("word that {} is unknown", package.file_name());
-    wait_for(&what, SEEN_WITHIN, || {
-        (!is_known(service, package.identity)).then_some(())
-    });
+    wait_for(&what, SEEN_WITHIN, || (!is_known(service, package.identity)).then_some(()));
 }
 
 /// The web seed's path of a package.
 #[must_use]
 pub fn web_seed(package: &Package) -> String {
-    format!(
-        "{}webseed/pkgtorrent/{}/{}",
-        ask::PREFIX,
-        package.identity,
-        package.file_name()
-    )
+    format!("{}webseed/pkgtorrent/{}/{}", ask::PREFIX, package.identity, package.file_name())
 }
 
 /// The mirror's path of a package.
@@ -131,11 +121,7 @@ pub fn mirror(root: &Path, package: &Package) -> String {
 /// Panics unless the web seed sends the package's bytes.
 pub fn assert_web_seed_is_right(service: SocketAddr, package: &Package) {
     let response = http::get(service, &web_seed(package)).expect_status(200);
-    assert!(
-        response.body == package.bytes(),
-        "{}: the web seed sends other bytes",
-        package.file_name()
-    );
+    assert!(response.body == package.bytes(), "{}: the web seed sends other bytes", package.file_name());
 }
 
 /// The SHA-256 of these bytes.
