@@ -35,6 +35,7 @@ pub(crate) struct Bench {
 impl Bench {
     /// Builds the service, since a stale one would be measured as readily, and finds the place for the data.
     pub(crate) fn prepare(rounds: u32) -> anyhow::Result<Self> {
+        ensure!(!cfg!(debug_assertions), "an unoptimised build measures nothing: run it with --release");
         run(&mut cargo(&["build", "-p", "pkgtorrent-server", "--bins"]), "building the service")?;
         let program = std::env::current_exe().context("the path of this program")?;
         // target/<profile>/pkgtorrent-bench
