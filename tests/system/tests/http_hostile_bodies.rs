@@ -161,7 +161,7 @@ fn assert_refused(heard: &Heard, status: u16, about: &str) {
 #[test]
 fn bodies_beyond_any_limit_are_refused_before_they_have_come() {
     // Of what is too long only so much is read, and waited for, as lets a client hear the refusal.
-    let site = Site::start(&[("a.rpm", 2_000)], "client_timeout = 3\n");
+    let site = Site::start(&[("a.rpm", 2_000)], "client_timeout = 2\n");
     let service = site.service.addr();
     let batch = format!("{}announce", ask::PREFIX);
     let before = resident_bytes(site.service.pid());
@@ -172,9 +172,10 @@ fn bodies_beyond_any_limit_are_refused_before_they_have_come() {
         assert!(shown.contains("longer than") || shown.contains("in time"), "{headers}: {shown}");
         assert!(heard.closed, "{headers}: the connection stays open: {shown}");
     };
-    for len in ["5000000", "1000000000000", "18446744073709551615"] {
-        refused(&sets(), &format!("Content-Length: {len}"), &vec![b' '; 4_900_000]);
-        refused(&batch, &format!("Content-Length: {len}"), &vec![b' '; 4_900_000]);
+    for (path, len) in
+        [(sets(), "1000000000000"), (sets(), "18446744073709551615"), (batch.clone(), "5000000")]
+    {
+        refused(&path, &format!("Content-Length: {len}"), &vec![b' '; 4_900_000]);
     }
     // In chunks without an end, large and tiny ones.
     let chunk = [b"8000\r\n".as_slice(), &[b' '; 0x8000], b"\r\n"].concat();
