@@ -3,7 +3,7 @@
 use pkgtorrent_protocol::metainfo::{BundleInfo, BundlePackage, MetainfoError};
 use pkgtorrent_protocol::{FileName, InfoHash, PieceLen, Sha256Digest};
 
-use crate::packages::{Package, Packages};
+use crate::packages::{Package, Packages, stored_blocks};
 
 /// A bundle that plans may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +47,9 @@ impl Bundle {
 
     /// The info dictionary, put together again from stored block lists; `None` when one is lost.
     pub(crate) fn info(&self, packages: &Packages) -> Option<Vec<u8>> {
-        let mut blocks = Vec::new();
+        let (stored, mut blocks) = (packages.snapshot(), Vec::new());
         for package in &self.packages {
-            blocks.extend_from_slice(&packages.stored_blocks(&package.identity, self.piece_len)?);
+            blocks.extend_from_slice(&stored_blocks(&stored, &package.identity, self.piece_len)?);
         }
         let info = BundleInfo::new(self.piece_len, self.packages.clone(), blocks).ok()?;
         info.encode().ok().filter(|bytes| InfoHash::of(bytes) == self.info_hash)

@@ -20,7 +20,7 @@ use crate::catalog::{Catalog, Located, digest_key, take_digest};
 use crate::fingerprint::{FINGERPRINT_LEN, Fingerprint};
 use crate::flights::{Flight, Flights};
 use crate::root::Root;
-use crate::state::{Record, State, Table};
+use crate::state::{Record, Snapshot, State, Table};
 
 /// Damaged files that are remembered, so that they are not read again for every request. Beyond it they are.
 const DAMAGED_MAX: usize = 100_000;
@@ -166,13 +166,14 @@ impl Packages {
     pub(crate) fn prepare(
         &self,
         catalog: &Catalog,
+        stored: &Snapshot,
         digest: &PackageDigest,
         piece_len: Option<PieceLen>,
     ) -> Preparation {
         let mut to_read = Vec::new();
         for located in catalog.locate(digest) {
             let piece_len = piece_len.unwrap_or(PieceLen::for_package(located.size));
-            if let Some(package) = self.stored(&located, piece_len) {
+            if let Some(package) = self.stored(stored, &located, piece_len) {
                 return Preparation::Ready(package);
             }
             if !self.is_damaged(&located) {
@@ -217,7 +218,7 @@ impl Packages {
             let Ok((file, fingerprint)) = self.root.open_file(&located.path) else {
                 continue;
             };
-            if stored_identity(&self.state, &located.path, &fingerprint) == Some(identity) {
+            if stored_identity(&self.files(), &located.path, &fingerprint) == Some(identity) {
                 return Some((file, fingerprint, located.path));
             }
             let located = Located { fingerprint, ..located };
@@ -228,7 +229,7 @@ impl Packages {
             let piece_len = PieceLen::for_package(located.size);
             let read = self.read(located, piece_len).await;
             // Only the very file that was opened, as it was when it was read, is what was asked for.
-            let is_same = || stored_identity(&self.state, &path, &fingerprint) == Some(identity);
+            let is_same = || stored_identity(&self.files(), &path, &fingerprint) == Some(identity);
             if matches!(read, Ok(Ok(_))) && is_same() {
                 return Some((file, fingerprint, path));
             }
@@ -241,17 +242,21 @@ impl Packages {
         &self.root
     }
 
-    /// The stored block list of a package.
-    pub(crate) fn stored_blocks(&self, identity: &Sha256Digest, piece_len: PieceLen) -> Option<Vec<u8>> {
-        self.state.get(Table::Blocks, &blocks_key(identity, piece_len))
+    /// What is stored of files and their pieces, for [`Self::prepare`] and [`stored_blocks`].
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.state.snapshot(&[Table::Files, Table::Blocks])
     }
 
-    fn stored(&self, located: &Located, piece_len: PieceLen) -> Option<Package> {
-        let identity = stored_identity(&self.state, &located.path, &located.fingerprint)?;
+    fn files(&self) -> Snapshot {
+        self.state.snapshot(&[Table::Files])
+    }
+
+    fn stored(&self, stored: &Snapshot, located: &Located, piece_len: PieceLen) -> Option<Package> {
+        let identity = stored_identity(stored, &located.path, &located.fingerprint)?;
         if !self.is_identity_of(&located.listed, identity) {
             return None;
         }
-        let blocks = self.stored_blocks(&identity, piece_len)?;
+        let blocks = stored_blocks(stored, &identity, piece_len)?;
         let name = file_name(&located.path)?;
         Some(Package { identity, name, size: located.size, piece_len, blocks: blocks.into() })
     }
@@ -284,7 +289,7 @@ impl Packages {
     fn run(&self, job: Job) {
         let Job { located, piece_len, flight } = job;
         // Who asked for this may have looked just before another reading landed.
-        if let Some(package) = self.stored(&located, piece_len) {
+        if let Some(package) = self.stored(&self.snapshot(), &located, piece_len) {
             return flight.land(Ok(package));
         }
         if self.is_damaged(&located) {
@@ -422,9 +427,18 @@ fn blocks_key(identity: &Sha256Digest, piece_len: PieceLen) -> Vec<u8> {
     key
 }
 
+/// The stored SHA-1 of every piece of a package.
+pub(crate) fn stored_blocks(
+    stored: &Snapshot,
+    identity: &Sha256Digest,
+    piece_len: PieceLen,
+) -> Option<Vec<u8>> {
+    stored.get(Table::Blocks, &blocks_key(identity, piece_len))
+}
+
 /// Whose bytes a file holds, when it was read before and looks as it did then.
-pub(crate) fn stored_identity(state: &State, path: &Path, now: &Fingerprint) -> Option<Sha256Digest> {
-    let value = state.get(Table::Files, path.as_os_str().as_bytes())?;
+pub(crate) fn stored_identity(stored: &Snapshot, path: &Path, now: &Fingerprint) -> Option<Sha256Digest> {
+    let value = stored.get(Table::Files, path.as_os_str().as_bytes())?;
     let (fingerprint, identity) = value.split_first_chunk::<FINGERPRINT_LEN>()?;
     let identity = Sha256Digest(identity.try_into().ok()?);
     (Fingerprint::from_bytes(fingerprint) == *now).then_some(identity)

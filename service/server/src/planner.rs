@@ -211,7 +211,8 @@ impl Planner {
         let (planner, set, catalog) = (Arc::clone(self), Arc::clone(set), Arc::clone(catalog));
         // Thousands of lookups in the state would hold up the other connections of this worker.
         let preparations = tokio::task::spawn_blocking(move || {
-            let prepare = |digest| planner.packages.prepare(&catalog, digest, piece_len);
+            let stored = planner.packages.snapshot();
+            let prepare = |digest| planner.packages.prepare(&catalog, &stored, digest, piece_len);
             set.packages().iter().map(prepare).collect::<Vec<_>>()
         });
         let preparations = preparations.await.map_err(|_| PlanError::Abandoned)?;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 /// The state's file below the state directory.
 const FILE_NAME: &str = "state.redb";
@@ -101,6 +101,27 @@ pub enum StateError {
     },
 }
 
+type StoredTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// Some tables as they were at one moment.
+pub(crate) struct Snapshot {
+    tables: Vec<(Table, StoredTable)>,
+}
+
+impl Snapshot {
+    /// One record's value, as [`State::get`] has it; none of a table that was not asked for.
+    pub(crate) fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
+        let (_, opened) = self.tables.iter().find(|(opened, _)| *opened == table)?;
+        match opened.get(key) {
+            Ok(value) => value.map(|value| value.value().to_vec()),
+            Err(error) => {
+                tracing::error!("reading {table:?} from the state failed: {error}");
+                None
+            }
+        }
+    }
+}
+
 /// The open state.
 pub(crate) struct State {
     database: Arc<Database>,
@@ -141,14 +162,21 @@ impl State {
 
     /// One record's value. A record that cannot be read counts as missing: it can be computed again.
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(table.definition())?;
-            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        self.snapshot(&[table]).get(table, key)
+    }
+
+    /// These tables as they are now, for many lookups at the cost of one.
+    pub(crate) fn snapshot(&self, tables: &[Table]) -> Snapshot {
+        let open = || -> Result<Vec<(Table, StoredTable)>, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let open = |&table: &Table| Ok((table, transaction.open_table(table.definition())?));
+            tables.iter().map(open).collect()
         };
-        read().unwrap_or_else(|error| {
-            tracing::error!("reading {table:?} from the state failed: {error}");
-            None
-        })
+        let tables = open().unwrap_or_else(|error| {
+            tracing::error!("opening {tables:?} of the state failed: {error}");
+            Vec::new()
+        });
+        Snapshot { tables }
     }
 
     /// Shows every record of a table to `visit`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::loose::{self, LooseFile};
+use super::loose::{self, LooseFile, LooseReader};
 use super::primary;
 use super::repomd::{self, MetadataError, PrimaryFile, REPOMD_LEN_MAX};
 use super::{Catalog, ListedPackage, Metadata, Repository, listing};
@@ -29,7 +29,7 @@ const DEPTH_MAX: usize = 32;
 pub(crate) struct Scanner {
     root: Arc<Root>,
     state: Arc<State>,
-    threads: usize,
+    loose: LooseReader,
     known: HashMap<PathBuf, Arc<Repository>>,
     /// Since when a known repository has had no readable metadata.
     failing_since: HashMap<PathBuf, Instant>,
@@ -55,7 +55,8 @@ struct Walk {
 
 impl Scanner {
     pub(crate) fn new(root: Arc<Root>, state: Arc<State>, threads: usize) -> Self {
-        Self { root, state, threads, known: HashMap::new(), failing_since: HashMap::new(), generation: 0 }
+        let loose = LooseReader::new(Arc::clone(&root), Arc::clone(&state), threads);
+        Self { root, state, loose, known: HashMap::new(), failing_since: HashMap::new(), generation: 0 }
     }
 
     /// Looks at everything. `on_directory` is told of each directory before its entries are read, so that a watch set
@@ -72,7 +73,7 @@ impl Scanner {
         }
         // The first scan is what the service waits for: it reads everything.
         let deadline = (self.generation > 0).then(|| Instant::now() + loose::READING_MAX);
-        let loose = loose::list(&self.root, &self.state, &walk.loose, self.threads, deadline);
+        let loose = self.loose.list(&walk.loose, deadline);
         unsettled |= loose.unsettled;
         repositories.extend(self.loose_repository(loose.listed));
 

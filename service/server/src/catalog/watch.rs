@@ -1,6 +1,7 @@
 //! Seeing the root change: inotify says that something happened, a scan finds out what, a slow rescan is the net below.
 
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use inotify::{Inotify, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::scan::Scan;
 use super::{Catalog, Scanner};
 
 /// A change is looked at once nothing more has happened for this long.
@@ -36,7 +38,12 @@ pub(crate) fn watch(
     let mut watcher = Watcher::new();
     while !end.load(Ordering::Relaxed) {
         let started = Instant::now();
-        let scan = scanner.scan(|directory| watcher.add(directory));
+        let scan = catch_unwind(AssertUnwindSafe(|| scanner.scan(|directory| watcher.add(directory))));
+        // What it knew is still right, and what it missed it looks at again: a mistake of ours must not end the watch.
+        let scan = scan.unwrap_or_else(|_| {
+            tracing::error!("a scan panicked; what it would have found stays unknown");
+            Scan { catalog: None, unsettled: false }
+        });
         let took = started.elapsed();
         metrics::counter!("pkgtorrent_scans_total").increment(1);
         metrics::gauge!("pkgtorrent_scan_seconds").set(took.as_secs_f64());

@@ -72,7 +72,7 @@ pub(super) async fn post(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, HttpError> {
-    let body = read_body(&service, payload, BATCH_LEN_MAX).await?;
+    let body = read_body(&service, &request, payload, BATCH_LEN_MAX).await?;
     let batch: BatchAnnounce =
         serde_json::from_slice(&body).map_err(|error| HttpError::BadRequest(error.to_string()))?;
     if batch.version != VERSION {

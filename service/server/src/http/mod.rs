@@ -139,9 +139,16 @@ const DRAINED_LEN_MAX: usize = 256 << 20;
 /// The whole body of a request, if it is not too long and comes in time.
 async fn read_body(
     service: &Data<Service>,
+    request: &HttpRequest,
     mut payload: web::Payload,
     len_max: usize,
 ) -> Result<web::BytesMut, HttpError> {
+    let too_long = || HttpError::TooLarge(format!("the body is longer than {len_max} bytes"));
+    let declared = request.headers().get("content-length").and_then(|value| value.to_str().ok());
+    let declared: Option<usize> = declared.and_then(|declared| declared.parse().ok());
+    if declared.is_some_and(|declared| declared > len_max + DRAINED_LEN_MAX) {
+        return Err(too_long());
+    }
     let read = async {
         let (mut body, mut read) = (web::BytesMut::new(), 0);
         while let Some(chunk) = payload.next().await {
@@ -154,7 +161,6 @@ async fn read_body(
                 body.extend_from_slice(&chunk);
             }
         }
-        let too_long = || HttpError::TooLarge(format!("the body is longer than {len_max} bytes"));
         if read <= len_max { Ok(body) } else { Err(too_long()) }
     };
     let in_time = tokio::time::timeout(service.settings.client_timeout, read).await;

@@ -38,7 +38,7 @@ pub(super) async fn post(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, HttpError> {
-    let body = read_body(&service, payload, SET_REQUEST_LEN_MAX).await?;
+    let body = read_body(&service, &request, payload, SET_REQUEST_LEN_MAX).await?;
     let started = Instant::now();
     let bad = |e: String| HttpError::BadRequest(e);
     let asked: SetRequest = serde_json::from_slice(&body).map_err(|e| bad(e.to_string()))?;
