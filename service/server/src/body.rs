@@ -11,6 +11,7 @@ use std::io::{self, IoSliceMut};
 use std::os::unix::fs::MetadataExt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,25 @@ use tokio::task::JoinHandle;
 
 use crate::fingerprint::Fingerprint;
 
-/// How much is read at once. The connection's buffer takes about as much.
-const CHUNK_LEN: usize = 64 << 10;
+/// How much is read at once when few answers are under way: the longer, the fewer turns through kernel and connection.
+const CHUNK_LEN_MAX: usize = 256 << 10;
 
-/// Padding is at most one piece long.
-static ZEROS: [u8; CHUNK_LEN] = [0; CHUNK_LEN];
+/// And when there are very many.
+const CHUNK_LEN_MIN: usize = 16 << 10;
+
+/// What all answers together may hold in buffers, about: a thousand slow clients must not take a gigabyte.
+const BUFFERS_LEN_MAX: usize = 128 << 20;
+
+/// Answers that are under way.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
+static ZEROS: [u8; CHUNK_LEN_MAX] = [0; CHUNK_LEN_MAX];
+
+/// How much to read at once now. Each chunk is held twice: in its answer's buffer and in the connection's.
+fn chunk_len() -> usize {
+    let share = BUFFERS_LEN_MAX / 2 / UNDER_WAY.load(Ordering::Relaxed).max(1);
+    share.clamp(CHUNK_LEN_MIN, CHUNK_LEN_MAX)
+}
 
 /// One stretch of a body.
 #[derive(Debug, Clone)]
@@ -119,6 +134,7 @@ impl PartsBody {
         counter: metrics::Counter,
     ) -> Self {
         let parts: VecDeque<Part> = parts.into_iter().collect();
+        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
         Self {
             source: source.map(Source::new),
             len: parts.iter().map(Part::len).sum(),
@@ -163,7 +179,7 @@ impl PartsBody {
                 Poll::Ready(Some(Ok(bytes)))
             }
             Some(Part::Zeros(left)) => {
-                let now = (*left).min(CHUNK_LEN as u64);
+                let now = (*left).min(CHUNK_LEN_MAX as u64);
                 *left -= now;
                 if *left == 0 {
                     self.parts.pop_front();
@@ -180,7 +196,7 @@ impl PartsBody {
         from: u64,
         to: u64,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let len = (to - from).min(CHUNK_LEN as u64) as usize;
+        let len = (to - from).min(chunk_len() as u64) as usize;
         if len == 0 {
             self.parts.pop_front();
             return self.next_chunk(cx);
@@ -225,6 +241,12 @@ impl PartsBody {
         let bytes = read.split().freeze();
         self.buffer = read;
         Ok(bytes)
+    }
+}
+
+impl Drop for PartsBody {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -286,19 +308,19 @@ mod tests {
     #[actix_web::test]
     async fn a_file_that_changes_under_the_answer_ends_it() {
         let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(&[1; 200_000]).expect("written");
+        file.write_all(&[1; 1_000_000]).expect("written");
         std::thread::sleep(Duration::from_millis(30));
-        let mut body = body(&file, vec![Part::File(0, 200_000)]);
+        let mut body = body(&file, vec![Part::File(0, 1_000_000)]);
         assert!(matches!(next(&mut body).await, Some(Ok(_))));
-        std::os::unix::fs::FileExt::write_at(&file, b"x", 150_000).expect("written");
+        std::os::unix::fs::FileExt::write_at(&file, b"x", 950_000).expect("written");
         assert!(matches!(next(&mut body).await, Some(Err(BodyError::Changed))));
     }
 
     #[actix_web::test]
     async fn a_client_that_takes_nothing_is_given_up() {
         let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(&[1; 200_000]).expect("written");
-        let mut body = body(&file, vec![Part::File(0, 200_000)]);
+        file.write_all(&[1; 1_000_000]).expect("written");
+        let mut body = body(&file, vec![Part::File(0, 1_000_000)]);
         body.pace = Pace { min_rate: 1 << 30, grace: Duration::ZERO };
         assert!(matches!(next(&mut body).await, Some(Ok(_))));
         std::thread::sleep(Duration::from_millis(1100));
