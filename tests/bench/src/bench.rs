@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::num::NonZero;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,9 +16,6 @@ announces_per_second = 1000000
 announces_burst = 1000000000
 peer_networks = [\"127.0.0.0/8\"]
 ";
-
-/// The program that is measured.
-const SERVICE: &str = "pkgtorrent-service";
 
 /// The run's circumstances.
 #[derive(Debug)]
@@ -40,7 +36,6 @@ impl Bench {
         let program = std::env::current_exe().context("the path of this program")?;
         // target/<profile>/pkgtorrent-bench
         let target = program.ancestors().nth(2).context("this program lies in no target directory")?;
-        show_to_support(&program, target)?;
         let data = target.join("bench-data");
         fs::create_dir_all(&data).with_context(|| format!("creating {}", data.display()))?;
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -74,20 +69,6 @@ impl Bench {
             });
         }
         Ok(rounds)
-    }
-}
-
-/// Puts the service where the test support looks for it: in the directory above the running program's, since a test
-/// lies one level below the programs, which this program does not.
-fn show_to_support(program: &Path, target: &Path) -> anyhow::Result<()> {
-    let (built, shown) = (program.with_file_name(SERVICE), target.join(SERVICE));
-    match fs::read_link(&shown) {
-        Ok(link) if link == built => Ok(()),
-        _ => {
-            // Another profile's, if it is there at all.
-            let _ = fs::remove_file(&shown);
-            symlink(&built, &shown).with_context(|| format!("linking {}", shown.display()))
-        }
     }
 }
 

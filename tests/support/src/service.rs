@@ -209,16 +209,17 @@ impl Service {
     }
 }
 
-/// The service's program, which cargo puts beside the directory of the running test.
+/// The service's program: cargo puts it beside other programs, and a test one directory below.
 fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("the running test's path");
-    // target/<profile>/deps/<test>
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
-    let binary = profile.join("pkgtorrent-service");
-    assert!(
-        binary.is_file(),
-        "{} is missing: build it with `cargo build --workspace --bins` (and `--release` for a release test)",
-        binary.display()
-    );
-    binary
+    let running = std::env::current_exe().expect("the running program's path");
+    // target/<profile>/<program> or target/<profile>/deps/<test>
+    let places = running.ancestors().skip(1).take(2).map(|directory| directory.join("pkgtorrent-service"));
+    let found = places.clone().find(|place| place.is_file());
+    found.unwrap_or_else(|| {
+        let places: Vec<PathBuf> = places.collect();
+        panic!(
+            "pkgtorrent-service is missing, looked for at {places:?}: build it with `cargo build --workspace --bins` \
+             (and `--release` for a release test)"
+        )
+    })
 }
