@@ -94,7 +94,7 @@ fn packages_without_metadata_are_known_by_their_own_digests() {
     let rubbish = directory.add_blob("rubbish.rpm", 5_000, 1);
     wait_until_known(service.addr(), &second);
     wait_for("word about what is no package", SEEN_WITHIN, || {
-        service.log().contains("rubbish.rpm: not a package").then_some(())
+        service.log().contains("rubbish.rpm: it is no package").then_some(())
     });
     assert!(!is_known(service.addr(), rubbish.identity));
     directory.remove(&first);
