@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// What is being made, and who waits for it. The makers themselves are bounded by what there is to make: one flight
-/// for a file or a set, never one for a request.
+/// What is being made, and who waits for it: one flight for a file or a set, never one for a request.
 pub(crate) struct Flights<K, V> {
     waiting: Mutex<HashMap<K, Vec<oneshot::Sender<V>>>>,
 }
@@ -28,8 +27,12 @@ impl<K: Hash + Eq + Clone, V: Clone> Flights<K, V> {
         let (seat, result) = oneshot::channel();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seats) = waiting.get_mut(&key) {
-            // Who went away need not be kept: a host that asks again and again takes one seat.
-            seats.retain(|seat| !seat.is_closed());
+            // Who went away need not be kept: a host that asks again and again takes a few seats at most. Looking at
+            // all seats only when their number has doubled keeps a fleet that asks at once from looking at each other.
+            if seats.len() == seats.capacity() {
+                seats.retain(|seat| !seat.is_closed());
+                seats.reserve(seats.len().max(1));
+            }
             seats.push(seat);
             return (result, None);
         }
@@ -90,6 +93,16 @@ mod tests {
         flight.land(7);
         assert!(others.into_iter().all(|seat| seat.blocking_recv() == Ok(7)));
         assert!(flights.join("a").1.is_some(), "the next flight is another");
+    }
+
+    #[test]
+    fn who_went_away_does_not_keep_a_seat() {
+        let flights = Flights::<&str, u32>::new();
+        let (_first, _flight) = flights.join("a");
+        for _ in 0..100_000 {
+            drop(flights.join("a"));
+        }
+        assert!(flights.waiting.lock().expect("locks")["a"].len() < 16);
     }
 
     #[test]

@@ -257,11 +257,13 @@ fn check_apart(state: &Path, root: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Lets the registry sweep when nobody else calls.
+/// Lets the registry sweep when nobody else calls, and takes the histograms' samples together: they would pile up for
+/// as long as nobody asks for the metrics.
 async fn sweep(service: Data<Service>) {
     let mut interval = tokio::time::interval(registry::SWEEP_INTERVAL);
     loop {
         interval.tick().await;
+        service.metrics.run_upkeep();
         // A registry too busy for this sweeps by itself.
         let _ = service.registry.run(|_| ()).await;
     }
