@@ -2,11 +2,15 @@
 //!
 //! One redb file, written by one thread that puts whatever is waiting into one transaction. A transaction is there
 //! whole or not at all, whenever the process dies. All of it can be computed again: a file that does not read well is
-//! set aside, and the service starts with an empty one.
+//! set aside, and the service starts with an empty one. What a full or failing disk does not take is kept in memory, so
+//! that the service goes on: redb itself neither reads nor writes after such an error until it is opened again.
 
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +27,10 @@ const WAITING_MAX: usize = 4096;
 
 /// Writes that go into one transaction, so that the first of many waits no longer than a few hundred milliseconds.
 const TRANSACTION_WRITES_MAX: usize = 512;
+
+/// What is kept in memory of writes that failed: the block lists of some 50,000 packages. Beyond it they are computed
+/// again whenever they are wanted.
+const UNSAVED_LEN_MAX: usize = 64 << 20;
 
 /// The form of what is stored. Another one is set aside like a corrupt file.
 const VERSION: &[u8] = &[1];
@@ -106,16 +114,85 @@ type StoredTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// Some tables as they were at one moment.
 pub(crate) struct Snapshot {
     tables: Vec<(Table, StoredTable)>,
+    unsaved: Arc<Unsaved>,
+}
+
+/// What could not be written.
+#[derive(Default)]
+struct Unsaved {
+    /// Whether there is any, so that it costs nothing as long as the disk works.
+    any: AtomicBool,
+    records: RwLock<UnsavedRecords>,
+    /// Whether it was said that reading fails: it does for every record then.
+    unreadable: AtomicBool,
+}
+
+#[derive(Default)]
+struct UnsavedRecords {
+    values: HashMap<Table, HashMap<Vec<u8>, Option<Vec<u8>>>>,
+    len: usize,
+}
+
+impl Unsaved {
+    /// What a record was to become, if its write failed.
+    fn get(&self, table: Table, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
+        records.values.get(&table)?.get(key).cloned()
+    }
+
+    /// Keeps what was not written, as far as there is room.
+    fn keep(&self, batch: &[Write]) {
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        for record in batch.iter().flat_map(|write| &write.records) {
+            records.remove(record);
+            let len = record.key.len() + record.value.as_ref().map_or(0, Vec::len);
+            if records.len + len <= UNSAVED_LEN_MAX {
+                records.len += len;
+                let table = records.values.entry(record.table).or_default();
+                table.insert(record.key.clone(), record.value.clone());
+            }
+        }
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Forgets what was written after all.
+    fn forget(&self, batch: &[Write]) {
+        if self.any.load(Ordering::Acquire) {
+            let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+            batch.iter().flat_map(|write| &write.records).for_each(|record| records.remove(record));
+        }
+    }
+
+    fn note_unreadable(&self, what: &[Table], error: &redb::Error) {
+        if !self.unreadable.swap(true, Ordering::Relaxed) {
+            tracing::error!("reading {what:?} from the state failed, further failures are not told: {error}");
+        }
+    }
+}
+
+impl UnsavedRecords {
+    fn remove(&mut self, record: &Record) {
+        let former = self.values.get_mut(&record.table).and_then(|table| table.remove_entry(&record.key));
+        if let Some((key, value)) = former {
+            self.len -= key.len() + value.map_or(0, |value| value.len());
+        }
+    }
 }
 
 impl Snapshot {
     /// One record's value, as [`State::get`] has it; none of a table that was not asked for.
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
+        if let Some(unsaved) = self.unsaved.get(table, key) {
+            return unsaved;
+        }
         let (_, opened) = self.tables.iter().find(|(opened, _)| *opened == table)?;
         match opened.get(key) {
             Ok(value) => value.map(|value| value.value().to_vec()),
             Err(error) => {
-                tracing::error!("reading {table:?} from the state failed: {error}");
+                self.unsaved.note_unreadable(&[table], &error.into());
                 None
             }
         }
@@ -125,6 +202,7 @@ impl Snapshot {
 /// The open state.
 pub(crate) struct State {
     database: Arc<Database>,
+    unsaved: Arc<Unsaved>,
     writes: Option<SyncSender<Write>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -150,14 +228,18 @@ impl State {
                 })?
             }
         };
-        let database = Arc::new(database);
+        Self::start(database).map_err(|source| StateError::Io { path, source })
+    }
+
+    /// Starts the writer of an open database.
+    fn start(database: Database) -> std::io::Result<Self> {
+        let (database, unsaved) = (Arc::new(database), Arc::new(Unsaved::default()));
         let (writes, waiting) = sync_channel(WAITING_MAX);
-        let for_writer = Arc::clone(&database);
+        let for_writer = (Arc::clone(&database), Arc::clone(&unsaved));
         let writer = std::thread::Builder::new()
             .name("state".into())
-            .spawn(move || run_writer(&for_writer, &waiting))
-            .map_err(|source| StateError::Io { path, source })?;
-        Ok(Self { database, writes: Some(writes), writer: Some(writer) })
+            .spawn(move || run_writer(&for_writer.0, &for_writer.1, &waiting))?;
+        Ok(Self { database, unsaved, writes: Some(writes), writer: Some(writer) })
     }
 
     /// One record's value. A record that cannot be read counts as missing: it can be computed again.
@@ -173,10 +255,10 @@ impl State {
             tables.iter().map(open).collect()
         };
         let tables = open().unwrap_or_else(|error| {
-            tracing::error!("opening {tables:?} of the state failed: {error}");
+            self.unsaved.note_unreadable(tables, &error);
             Vec::new()
         });
-        Snapshot { tables }
+        Snapshot { tables, unsaved: Arc::clone(&self.unsaved) }
     }
 
     /// Shows every record of a table to `visit`.
@@ -256,14 +338,32 @@ impl Write {
     }
 }
 
-fn run_writer(database: &Database, waiting: &Receiver<Write>) {
+fn run_writer(database: &Database, unsaved: &Unsaved, waiting: &Receiver<Write>) {
+    let mut failing = false;
     while let Ok(first) = waiting.recv() {
         let mut batch = vec![first];
         batch.extend(waiting.try_iter().take(TRANSACTION_WRITES_MAX - 1));
-        if let Err(error) = commit(database, &batch) {
+        // redb checks what it reads with assertions in places; without a writer nothing would be kept any more.
+        let committed = catch_unwind(AssertUnwindSafe(|| commit(database, &batch)));
+        let failure = match committed {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("it panicked".to_owned()),
+        };
+        if let Some(error) = &failure {
             metrics::counter!("pkgtorrent_state_errors_total").increment(1);
-            tracing::error!("writing the state failed, what is lost will be computed again: {error}");
+            unsaved.keep(&batch);
+            // All that come after one will fail as well.
+            if !failing {
+                tracing::error!(
+                    "writing the state failed: {error}; until the service is started again, what is new is kept in \
+                     memory, and lost with it"
+                );
+            }
+        } else {
+            unsaved.forget(&batch);
         }
+        failing = failure.is_some();
         batch.into_iter().for_each(Write::finish);
     }
 }
@@ -374,6 +474,59 @@ mod tests {
 
     fn record(key: &str, value: &str) -> Record {
         Record { table: Table::Sets, key: key.into(), value: Some(value.into()) }
+    }
+
+    /// A disk that takes nothing any more from some moment on.
+    #[derive(Debug, Default)]
+    struct FillingDisk {
+        disk: redb::backends::InMemoryBackend,
+        is_full: Arc<AtomicBool>,
+    }
+
+    impl redb::StorageBackend for FillingDisk {
+        fn len(&self) -> Result<u64, std::io::Error> {
+            self.disk.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+            self.disk.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
+            self.disk.set_len(len)
+        }
+
+        fn sync_data(&self) -> Result<(), std::io::Error> {
+            self.disk.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+            if self.is_full.load(Ordering::Relaxed) {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.disk.write(offset, data)
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_known_until_the_end() {
+        let disk = FillingDisk::default();
+        let is_full = Arc::clone(&disk.is_full);
+        let database = Database::builder().create_with_backend(disk).expect("opens");
+        prepare(&database).expect("prepared");
+        let state = State::start(database).expect("starts");
+        state.save_later(vec![record("a", "1")]);
+        state.flush();
+        is_full.store(true, Ordering::Relaxed);
+        for n in 0..3 {
+            state.save_later(vec![record("b", &n.to_string()), record("c", "3")]);
+            state.flush();
+            assert_eq!(state.get(Table::Sets, b"b"), Some(n.to_string().into_bytes()));
+        }
+        state.save_later(vec![Record { table: Table::Sets, key: b"c".to_vec(), value: None }]);
+        state.flush();
+        assert_eq!(state.get(Table::Sets, b"c"), None);
+        assert_eq!(state.get(Table::Files, b"b"), None);
     }
 
     #[test]
