@@ -1,7 +1,8 @@
 //! From a set of digests to a plan: which bundles hold its packages, and which files to take from each.
 //!
 //! A set that was planned before costs a lookup, as long as neither catalog nor homes have changed. Any number of equal
-//! questions at once cost one planning; so do equal questions for a set's torrent.
+//! questions at once cost one planning; so do equal questions for a set's torrent, and for an
+//! info dictionary.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,8 +27,8 @@ const PLANNED_PACKAGES_MAX: usize = 500_000;
 /// Info dictionaries that are kept ready, in bytes. Others are put together again from stored block lists.
 const INFOS_LEN_MAX: usize = 32 << 20;
 
-/// Sets whose torrent is remembered.
-const SET_TORRENTS_MAX: usize = 10_000;
+/// Packages in all remembered torrents of sets together: each takes about a hundred bytes.
+const SET_TORRENT_PACKAGES_MAX: usize = 500_000;
 
 /// Pieces above which a set's torrent takes the next longer piece length, if any of its packages has one: the
 /// `.torrent` itself is then some hundred kilobytes.
@@ -92,6 +93,7 @@ impl From<Busy> for PlanError {
 }
 
 type Planned = Result<Arc<SetPlan>, PlanError>;
+type Info = Result<Option<Bytes>, PlanError>;
 
 /// Plans sets.
 pub(crate) struct Planner {
@@ -103,6 +105,7 @@ pub(crate) struct Planner {
     infos: Cache<InfoHash, Bytes>,
     torrents: Cache<(SetDigest, u64), Arc<Bundle>>,
     making_torrents: Arc<Flights<SetDigest, Result<Arc<Bundle>, PlanError>>>,
+    making_infos: Arc<Flights<InfoHash, Info>>,
 }
 
 impl Planner {
@@ -114,8 +117,9 @@ impl Planner {
             plans: Cache::new(PLANNED_PACKAGES_MAX),
             planning: Flights::new(),
             infos: Cache::new(INFOS_LEN_MAX),
-            torrents: Cache::new(SET_TORRENTS_MAX),
+            torrents: Cache::new(SET_TORRENT_PACKAGES_MAX),
             making_torrents: Flights::new(),
+            making_infos: Flights::new(),
         })
     }
 
@@ -239,6 +243,9 @@ impl Planner {
     ) -> Result<Arc<Bundle>, PlanError> {
         let generation = self.packages.catalog().generation();
         if let Some(bundle) = self.torrents.get(&(digest, generation)) {
+            // It may be so long since anybody used it that its swarm is gone.
+            let revived = Arc::clone(&bundle);
+            self.registry.run(|registry| registry.register(revived)).await?;
             return Ok(bundle);
         }
         let (result, flight) = self.making_torrents.join(digest);
@@ -247,7 +254,7 @@ impl Planner {
             tokio::spawn(async move {
                 let made = planner.make_set_torrent(&set).await;
                 if let Ok(bundle) = &made {
-                    planner.torrents.put((digest, generation), Arc::clone(bundle), 1);
+                    planner.torrents.put((digest, generation), Arc::clone(bundle), bundle.packages.len());
                 }
                 flight.land(made);
             });
@@ -270,16 +277,26 @@ impl Planner {
         let (bundle, info) = Bundle::form(piece_len, &members, false, 0)
             .map_err(|error| PlanError::NoTorrent(error.to_string()))?;
         self.keep_info(bundle.info_hash, info);
-        let shared = Arc::new(bundle.clone());
-        self.registry.run(|registry| registry.register(bundle)).await?;
-        Ok(shared)
+        let bundle = Arc::new(bundle);
+        let registered = Arc::clone(&bundle);
+        self.registry.run(|registry| registry.register(registered)).await?;
+        Ok(bundle)
     }
 
     /// The info dictionary of a bundle.
-    pub(crate) async fn info(self: &Arc<Self>, info_hash: InfoHash) -> Result<Option<Bytes>, PlanError> {
+    pub(crate) async fn info(self: &Arc<Self>, info_hash: InfoHash) -> Info {
         if let Some(info) = self.infos.get(&info_hash) {
             return Ok(Some(info));
         }
+        let (result, flight) = self.making_infos.join(info_hash);
+        if let Some(flight) = flight {
+            let planner = Arc::clone(self);
+            tokio::spawn(async move { flight.land(planner.make_info(info_hash).await) });
+        }
+        result.await.unwrap_or(Err(PlanError::Abandoned))
+    }
+
+    async fn make_info(self: &Arc<Self>, info_hash: InfoHash) -> Info {
         let Some(bundle) = self.registry.run(move |registry| registry.bundle(&info_hash)).await? else {
             return Ok(None);
         };

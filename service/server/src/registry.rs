@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,21 +73,22 @@ impl RegistryHandle {
     /// Starts the owner, with the bundles of earlier runs. It ends when the last handle is gone.
     pub(crate) fn start(settings: Settings, seed: u64, state: Arc<State>) -> std::io::Result<Self> {
         let (errands, mut waiting) = mpsc::channel::<Errand>(ERRANDS_MAX);
-        let mut registry = Registry {
-            tracker: Tracker::new(settings, seed),
-            bundles: HashMap::new(),
-            state,
-            started: Instant::now(),
-            last_formed: 0,
-        };
-        registry.restore();
+        let mut registry = Registry::restored(settings.clone(), seed, Arc::clone(&state));
         std::thread::Builder::new().name("registry".into()).spawn(move || {
             let mut swept = Instant::now();
             while let Some(errand) = waiting.blocking_recv() {
-                errand(&mut registry);
-                if swept.elapsed() >= SWEEP_INTERVAL {
-                    registry.sweep();
-                    swept = Instant::now();
+                let done = catch_unwind(AssertUnwindSafe(|| {
+                    errand(&mut registry);
+                    if swept.elapsed() >= SWEEP_INTERVAL {
+                        registry.sweep();
+                        swept = Instant::now();
+                    }
+                }));
+                if done.is_err() {
+                    // What it left half done is worth nothing, and all of it comes back: bundles from the state, peers
+                    // with their next announces. Without a registry every answer would be an error until a restart.
+                    tracing::error!("the registry panicked; it starts anew");
+                    registry = Registry::restored(settings.clone(), seed, Arc::clone(&state));
                 }
             }
         })?;
@@ -110,6 +112,15 @@ impl RegistryHandle {
 }
 
 impl Registry {
+    /// A registry with the bundles that are stored.
+    fn restored(settings: Settings, seed: u64, state: Arc<State>) -> Self {
+        let tracker = Tracker::new(settings, seed);
+        let started = Instant::now();
+        let mut registry = Self { tracker, bundles: HashMap::new(), state, started, last_formed: 0 };
+        registry.restore();
+        registry
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -139,7 +150,7 @@ impl Registry {
             let mut info = None;
             if let Some((bundle, bytes)) = infos.remove(&share.info_hash) {
                 info = Some(bytes);
-                self.keep(bundle);
+                self.keep(Arc::new(bundle));
             }
             if let Some(bundle) = self.bundle(&share.info_hash) {
                 planned.push(Share { bundle, members: share.members, info });
@@ -148,8 +159,8 @@ impl Registry {
         planned
     }
 
-    /// Adds a bundle that is nobody's home.
-    pub(crate) fn register(&mut self, bundle: Bundle) {
+    /// Adds a bundle that is nobody's home, or notes that it is used again: it may have been dropped meanwhile.
+    pub(crate) fn register(&mut self, bundle: Arc<Bundle>) {
         let now = self.now();
         let info_hash = bundle.info_hash;
         self.tracker.register(info_hash, now);
@@ -205,7 +216,7 @@ impl Registry {
         self.bundles.len()
     }
 
-    fn keep(&mut self, bundle: Bundle) {
+    fn keep(&mut self, bundle: Arc<Bundle>) {
         metrics::counter!("pkgtorrent_bundles_built_total").increment(1);
         let record = Record {
             table: Table::Bundles,
@@ -213,7 +224,7 @@ impl Registry {
             value: Some(bundle.to_bytes()),
         };
         self.state.save_later(vec![record]);
-        self.bundles.insert(bundle.info_hash, Arc::new(bundle));
+        self.bundles.insert(bundle.info_hash, bundle);
     }
 
     fn restore(&mut self) {
@@ -265,5 +276,51 @@ fn home_package(package: &Package) -> HomePackage {
         piece_len: package.piece_len,
         // A package with more pieces than a number can count is in no share, as one with too many for a bundle is.
         pieces: u32::try_from(package.piece_len.pieces(package.size)).unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pkgtorrent_protocol::{FileName, PieceLen};
+
+    fn bundle() -> Arc<Bundle> {
+        let package = Package {
+            identity: Sha256Digest([1; 32]),
+            name: FileName::new("p.rpm").expect("a name"),
+            size: 5,
+            piece_len: PieceLen::Small,
+            blocks: vec![0; 20].into(),
+        };
+        Arc::new(Bundle::form(PieceLen::Small, &[&package], false, 0).expect("forms").0)
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_errand_and_no_bundle() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = Arc::new(State::open(directory.path()).expect("opens"));
+        let registry = RegistryHandle::start(Settings::default(), 1, Arc::clone(&state)).expect("starts");
+        let (made, info_hash) = (bundle(), bundle().info_hash);
+        registry.run(move |registry| registry.register(made)).await.expect("registered");
+        state.flush();
+        let panicked: Result<(), Busy> = registry.run(|_| panic!("a mistake")).await;
+        assert_eq!(panicked, Err(Busy));
+        let known =
+            registry.run(move |r| r.bundle(&info_hash).is_some() && r.tracker.knows(&info_hash)).await;
+        assert_eq!(known, Ok(true));
+    }
+
+    #[test]
+    fn a_bundle_that_was_dropped_is_back_when_it_is_used_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = Arc::new(State::open(directory.path()).expect("opens"));
+        let settings = Settings { home_idle: Duration::ZERO, ..Settings::default() };
+        let mut registry = Registry::restored(settings, 1, state);
+        let bundle = bundle();
+        registry.register(Arc::clone(&bundle));
+        registry.sweep();
+        assert!(registry.bundle(&bundle.info_hash).is_none());
+        registry.register(Arc::clone(&bundle));
+        assert!(registry.bundle(&bundle.info_hash).is_some() && registry.tracker.knows(&bundle.info_hash));
     }
 }
