@@ -7,11 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use pkgtorrent_protocol::layout::BLOCK_HASH_LEN;
 use pkgtorrent_protocol::{FileName, PackageDigest, PieceLen, Sha256Digest};
 use tokio::sync::oneshot;
 
@@ -214,27 +216,37 @@ impl Packages {
             let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
             digests.extend(aliases.aliases_of.get(&identity).into_iter().flatten());
         }
+        let mut to_read = Vec::new();
         for located in digests.iter().flat_map(|digest| catalog.locate(digest)) {
-            let Ok((file, fingerprint)) = self.root.open_file(&located.path) else {
-                continue;
-            };
-            if stored_identity(&self.files(), &located.path, &fingerprint) == Some(identity) {
-                return Some((file, fingerprint, located.path));
+            match self.open_verified(&located.path, identity) {
+                Some((file, fingerprint)) => return Some((file, fingerprint, located.path)),
+                None => to_read.push(located),
             }
-            let located = Located { fingerprint, ..located };
-            if fingerprint.size() != located.size || self.is_damaged(&located) {
-                continue;
-            }
-            let path = located.path.clone();
-            let piece_len = PieceLen::for_package(located.size);
-            let read = self.read(located, piece_len).await;
-            // Only the very file that was opened, as it was when it was read, is what was asked for.
-            let is_same = || stored_identity(&self.files(), &path, &fingerprint) == Some(identity);
-            if matches!(read, Ok(Ok(_))) && is_same() {
-                return Some((file, fingerprint, path));
+        }
+        for located in to_read {
+            // Only the very file that is opened, as it was when it was read, is what was asked for: one that was
+            // replaced by a copy of itself meanwhile is read again.
+            for _ in 0..READ_ATTEMPTS {
+                let Ok((_, fingerprint)) = self.root.open_file(&located.path) else { break };
+                let now = Located { fingerprint, ..located.clone() };
+                if fingerprint.size() != now.size || self.is_damaged(&now) {
+                    break;
+                }
+                let piece_len = PieceLen::for_package(now.size);
+                let Ok(Ok(_)) = self.read(now, piece_len).await else { break };
+                if let Some((file, fingerprint)) = self.open_verified(&located.path, identity) {
+                    return Some((file, fingerprint, located.path));
+                }
             }
         }
         None
+    }
+
+    /// Opens a file that was read, looks as it did then, and holds this package.
+    fn open_verified(&self, path: &Path, identity: Sha256Digest) -> Option<(File, Fingerprint)> {
+        let (file, fingerprint) = self.root.open_file(path).ok()?;
+        let stored = self.state.snapshot(&[Table::Files]);
+        (stored_identity(&stored, path, &fingerprint)? == identity).then_some((file, fingerprint))
     }
 
     /// The root that packages lie below.
@@ -247,16 +259,16 @@ impl Packages {
         self.state.snapshot(&[Table::Files, Table::Blocks])
     }
 
-    fn files(&self) -> Snapshot {
-        self.state.snapshot(&[Table::Files])
-    }
-
     fn stored(&self, stored: &Snapshot, located: &Located, piece_len: PieceLen) -> Option<Package> {
         let identity = stored_identity(stored, &located.path, &located.fingerprint)?;
         if !self.is_identity_of(&located.listed, identity) {
             return None;
         }
         let blocks = stored_blocks(stored, &identity, piece_len)?;
+        // A record that was damaged on the disk fits no bundle.
+        if blocks.len() as u64 != piece_len.pieces(located.size) * BLOCK_HASH_LEN as u64 {
+            return None;
+        }
         let name = file_name(&located.path)?;
         Some(Package { identity, name, size: located.size, piece_len, blocks: blocks.into() })
     }
@@ -413,7 +425,10 @@ fn run_reader(queue: &Queue, packages: &Weak<Packages>) {
         let Some(packages) = packages.upgrade() else {
             return;
         };
-        packages.run(job);
+        // Who waits is told when the job is dropped. A file that makes us panic must not cost the others their reader.
+        if catch_unwind(AssertUnwindSafe(|| packages.run(job))).is_err() {
+            tracing::error!("reading a package panicked; it is abandoned");
+        }
     }
 }
 
