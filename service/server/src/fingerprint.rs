@@ -40,10 +40,20 @@ impl Fingerprint {
         UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.modified_ns).unwrap_or(0))
     }
 
+    /// How long ago the file was changed. Its times may lie ahead of our clock: then the time of change counts, which
+    /// nobody can set, and without either there is nothing to wait for.
+    pub(crate) fn age(&self, now: SystemTime) -> Option<Duration> {
+        let age = |changed| now.duration_since(changed).ok();
+        age(self.modified()).or_else(|| age(self.changed()))
+    }
+
+    fn changed(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.changed_ns).unwrap_or(0))
+    }
+
     /// How long to wait until a further change would show.
     pub(crate) fn unsettled_for(&self, now: SystemTime) -> Option<Duration> {
-        let changed = UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.changed_ns).unwrap_or(0));
-        let age = now.duration_since(changed).unwrap_or_default();
+        let age = now.duration_since(self.changed()).unwrap_or_default();
         SETTLED_AFTER.checked_sub(age).filter(|left| !left.is_zero())
     }
 
@@ -85,6 +95,17 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_from_the_future_is_as_old_as_its_last_change() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let now = SystemTime::now();
+        file.as_file().set_modified(now + Duration::from_secs(1000)).expect("set");
+        let fingerprint = Fingerprint::of(&file.path().metadata().expect("metadata"));
+        let age = fingerprint.age(now + Duration::from_secs(9)).expect("an age");
+        assert!(age > Duration::from_secs(7) && age < Duration::from_secs(10), "{age:?}");
+        assert_eq!(fingerprint.age(UNIX_EPOCH), None);
+    }
 
     #[test]
     fn a_fingerprint_survives_its_bytes_and_sees_a_rewrite() {

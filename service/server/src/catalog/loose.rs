@@ -42,6 +42,8 @@ pub(super) struct LooseFiles {
     pub(super) listed: Vec<(ListedPackage, Fingerprint)>,
     /// Whether some were too new to be read, or too many.
     pub(super) unsettled: bool,
+    /// How long files were read, if any were.
+    pub(super) reading: Duration,
 }
 
 /// Whether a file is a package by its name.
@@ -54,8 +56,17 @@ pub(super) struct LooseReader {
     root: Arc<Root>,
     state: Arc<State>,
     threads: usize,
-    /// Files that are no packages, as they looked when that was found out and said.
-    rejected: Mutex<HashMap<PathBuf, Fingerprint>>,
+    /// Files that are not shared, as they looked when that was found out and said.
+    rejected: Mutex<HashMap<PathBuf, (Fingerprint, Rejection)>>,
+}
+
+/// Why a file is not shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rejection {
+    /// It holds no package, or its name cannot be sent.
+    ForGood,
+    /// It cannot be read, which may pass although it will look the same: each scan tries.
+    ForNow,
 }
 
 impl LooseReader {
@@ -67,12 +78,13 @@ impl LooseReader {
     pub(super) fn list(&self, files: &[LooseFile], deadline: Option<Instant>) -> LooseFiles {
         let there: HashSet<&PathBuf> = files.iter().map(|file| &file.path).collect();
         self.rejected().retain(|path, _| there.contains(path));
-        let (next, read) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (next, read, started) = (AtomicUsize::new(0), AtomicBool::new(false), Instant::now());
         let stored = self.state.snapshot(&[Table::Files]);
         let result = Mutex::new(LooseFiles::default());
         let work = || {
             while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if self.rejected().get(&file.path) == Some(&file.fingerprint) {
+                let former = self.rejected().get(&file.path).copied();
+                if former == Some((file.fingerprint, Rejection::ForGood)) {
                     continue;
                 }
                 let outcome = self.look_at(file, &stored, deadline, &read);
@@ -80,9 +92,12 @@ impl LooseReader {
                 match outcome {
                     Ok(Some(listed)) => result.listed.push((listed, file.fingerprint)),
                     Ok(None) => result.unsettled = true,
-                    Err(problem) => {
-                        tracing::warn!("{}: {problem}", file.path.display());
-                        self.rejected().insert(file.path.clone(), file.fingerprint);
+                    Err((rejection, problem)) => {
+                        let rejected = (file.fingerprint, rejection);
+                        if former != Some(rejected) {
+                            tracing::warn!("{}: {problem}", file.path.display());
+                            self.rejected().insert(file.path.clone(), rejected);
+                        }
                     }
                 }
             }
@@ -92,14 +107,16 @@ impl LooseReader {
                 scope.spawn(work);
             }
         });
+        let mut result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
         if read.into_inner() {
+            result.reading = started.elapsed();
             // Whoever asks for a package that is listed finds what was read, and need not have it read again.
             self.state.flush();
         }
-        result.into_inner().unwrap_or_else(PoisonError::into_inner)
+        result
     }
 
-    fn rejected(&self) -> MutexGuard<'_, HashMap<PathBuf, Fingerprint>> {
+    fn rejected(&self) -> MutexGuard<'_, HashMap<PathBuf, (Fingerprint, Rejection)>> {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,9 +127,11 @@ impl LooseReader {
         stored: &Snapshot,
         deadline: Option<Instant>,
         read: &AtomicBool,
-    ) -> Result<Option<ListedPackage>, String> {
+    ) -> Result<Option<ListedPackage>, (Rejection, String)> {
         let Self { root, state, .. } = self;
-        let path = file.path.to_str().ok_or("its name is not UTF-8, it is not shared")?;
+        let for_good = |problem: &str| (Rejection::ForGood, problem.to_owned());
+        let for_now = |error: std::io::Error| (Rejection::ForNow, error.to_string());
+        let path = file.path.to_str().ok_or_else(|| for_good("its name is not UTF-8, it is not shared"))?;
         let listed = |identity: Sha256Digest| ListedPackage {
             digest: identity.into(),
             size: file.fingerprint.size(),
@@ -121,16 +140,23 @@ impl LooseReader {
         if let Some(identity) = packages::stored_identity(stored, &file.path, &file.fingerprint) {
             return Ok(Some(listed(identity)));
         }
-        let age = SystemTime::now().duration_since(file.fingerprint.modified()).unwrap_or_default();
-        if age < SETTLED_AFTER || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        let now = SystemTime::now();
+        let is_young = file.fingerprint.age(now).is_some_and(|age| age < SETTLED_AFTER);
+        // A copy that keeps the times looks old at once, but a further change to it must still show.
+        let is_unsettled = is_young || file.fingerprint.unsettled_for(now).is_some();
+        if is_unsettled || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(None);
         }
-        let (opened, before) = root.open_file(&file.path).map_err(|e| e.to_string())?;
-        check_is_package(&opened)?;
-        (&opened).rewind().map_err(|e| e.to_string())?;
+        let (opened, before) = root.open_file(&file.path).map_err(for_now)?;
+        let is_package = is_package_head(&opened).map_err(for_now)?;
+        (&opened).rewind().map_err(for_now)?;
         let piece_len = PieceLen::for_package(before.size());
-        let hashed = hash_file(&opened, Algorithm::Sha256, piece_len).map_err(|e| e.to_string())?;
-        let after = Fingerprint::of(&opened.metadata().map_err(|e| e.to_string())?);
+        if !is_package {
+            // The parser's own words repeat what it read, which may be anything.
+            return Err(for_good("it is no package, or a damaged one"));
+        }
+        let hashed = hash_file(&opened, Algorithm::Sha256, piece_len).map_err(for_now)?;
+        let after = Fingerprint::of(&opened.metadata().map_err(for_now)?);
         if before != file.fingerprint || after != before || hashed.size != before.size() {
             return Ok(None);
         }
@@ -150,13 +176,14 @@ impl LooseReader {
 
 /// Whether a file begins as a package does. The parser trusts the offsets that it reads and panics on wrong ones: a
 /// broken file must not end the scan.
-fn check_is_package(file: &File) -> Result<(), String> {
+fn is_package_head(file: &File) -> std::io::Result<bool> {
     let head = BufReader::new(file.take(HEAD_LEN_MAX));
     let mut head = std::panic::AssertUnwindSafe(head);
     match std::panic::catch_unwind(move || rpm::PackageMetadata::parse(&mut *head).map(drop)) {
-        Ok(Ok(())) => Ok(()),
-        // The parser's own words repeat what it read, which may be anything.
-        Ok(Err(_)) | Err(_) => Err("it is no package, or a damaged one".into()),
+        Ok(Ok(())) => Ok(true),
+        // The file's end, and what is no number or text, are its own fault and have no number of the system's.
+        Ok(Err(rpm::Error::Io(error))) if error.raw_os_error().is_some() => Err(error),
+        Ok(Err(_)) | Err(_) => Ok(false),
     }
 }
 
@@ -185,7 +212,30 @@ mod tests {
             let mut file = tempfile::tempfile().expect("a file");
             file.write_all(&bytes).expect("written");
             file.rewind().expect("rewound");
-            assert!(check_is_package(&file).is_err());
+            assert!(!is_package_head(&file).expect("read"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_tried_again_and_one_that_is_no_package_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("a.rpm"), "no package").expect("written");
+        let root = Arc::new(Root::open(directory.path()).expect("opens"));
+        let state = tempfile::tempdir().expect("a directory");
+        let state = Arc::new(State::open(state.path()).expect("opens"));
+        let reader = LooseReader::new(Arc::clone(&root), state, 1);
+        let old = std::time::UNIX_EPOCH;
+        let file = File::options().write(true).open(directory.path().join("a.rpm")).expect("opens");
+        file.set_modified(old).expect("set");
+        std::thread::sleep(crate::fingerprint::SETTLED_AFTER);
+        let fingerprint = root.fingerprint(Path::new("a.rpm")).expect("there");
+        let files = ["a.rpm", "gone.rpm"].map(|path| LooseFile { path: path.into(), fingerprint });
+        for _ in 0..2 {
+            let found = reader.list(&files, None);
+            assert!(found.listed.is_empty() && !found.unsettled);
+            let rejected = |path: &str| reader.rejected().get(Path::new(path)).map(|(_, why)| *why);
+            assert_eq!(rejected("a.rpm"), Some(Rejection::ForGood));
+            assert_eq!(rejected("gone.rpm"), Some(Rejection::ForNow));
         }
     }
 }

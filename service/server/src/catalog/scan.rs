@@ -31,9 +31,17 @@ pub(crate) struct Scanner {
     state: Arc<State>,
     loose: LooseReader,
     known: HashMap<PathBuf, Arc<Repository>>,
-    /// Since when a known repository has had no readable metadata.
-    failing_since: HashMap<PathBuf, Instant>,
+    /// Repositories whose metadata could not be used in the last scan.
+    failing: HashMap<PathBuf, Failing>,
     generation: u64,
+}
+
+/// A repository whose metadata cannot be used.
+struct Failing {
+    /// Since when that has been so, in this way.
+    since: Instant,
+    /// Whether it has none at all; otherwise it is damaged or not complete.
+    is_away: bool,
 }
 
 /// What one scan found.
@@ -42,6 +50,8 @@ pub(crate) struct Scan {
     pub(crate) catalog: Option<Catalog>,
     /// Whether something was in motion, so that another look soon is worth it.
     pub(crate) unsettled: bool,
+    /// How long it read packages without metadata, which has to be done once and is no part of looking.
+    pub(crate) reading: Duration,
 }
 
 /// What one walk over the directories saw.
@@ -56,7 +66,7 @@ struct Walk {
 impl Scanner {
     pub(crate) fn new(root: Arc<Root>, state: Arc<State>, threads: usize) -> Self {
         let loose = LooseReader::new(Arc::clone(&root), Arc::clone(&state), threads);
-        Self { root, state, loose, known: HashMap::new(), failing_since: HashMap::new(), generation: 0 }
+        Self { root, state, loose, known: HashMap::new(), failing: HashMap::new(), generation: 0 }
     }
 
     /// Looks at everything. `on_directory` is told of each directory before its entries are read, so that a watch set
@@ -66,6 +76,7 @@ impl Scanner {
         self.walk(Path::new(""), 0, &mut walk, &mut on_directory);
         let mut unsettled = false;
         let mut repositories = Vec::new();
+        self.failing.retain(|directory, _| walk.repositories.contains(directory));
         for directory in walk.repositories {
             let (repository, settled) = self.repository(directory);
             unsettled |= !settled;
@@ -75,6 +86,7 @@ impl Scanner {
         let deadline = (self.generation > 0).then(|| Instant::now() + loose::READING_MAX);
         let loose = self.loose.list(&walk.loose, deadline);
         unsettled |= loose.unsettled;
+        let reading = loose.reading;
         repositories.extend(self.loose_repository(loose.listed));
 
         let same = repositories.len() == self.known.len()
@@ -82,13 +94,12 @@ impl Scanner {
                 .iter()
                 .all(|new| self.known.get(&key_of(new)).is_some_and(|known| Arc::ptr_eq(known, new)));
         self.known = repositories.iter().map(|r| (key_of(r), Arc::clone(r))).collect();
-        self.failing_since.retain(|directory, _| self.known.contains_key(directory));
         // The first scan yields a catalog even of an empty root: it is what the service waits for.
         let catalog = (!same || self.generation == 0).then(|| {
             self.generation += 1;
             Catalog::new(repositories, self.generation)
         });
-        Scan { catalog, unsettled }
+        Scan { catalog, unsettled, reading }
     }
 
     fn walk(&self, directory: &Path, depth: usize, walk: &mut Walk, on_directory: &mut impl FnMut(&Path)) {
@@ -148,8 +159,8 @@ impl Scanner {
 
     /// Whether this is a repository whose metadata may come back in a moment.
     fn is_awaited(&self, directory: &Path) -> bool {
-        let is_fresh = |since: &Instant| since.elapsed() < METADATA_GRACE;
-        self.is_known_repository(directory) && self.failing_since.get(directory).is_none_or(is_fresh)
+        let is_fresh = |failing: &Failing| !failing.is_away || failing.since.elapsed() < METADATA_GRACE;
+        self.is_known_repository(directory) && self.failing.get(directory).is_none_or(is_fresh)
     }
 
     /// The repository in `directory` as it is now, and whether it is at rest.
@@ -157,7 +168,7 @@ impl Scanner {
         let known = self.known.get(&directory).filter(|r| r.metadata.is_some()).cloned();
         match self.read(&directory, known.as_deref()) {
             Ok((metadata, listed)) => {
-                self.failing_since.remove(&directory);
+                self.failing.remove(&directory);
                 let (files, of_another_size) = self.look_at_files(&directory, &listed);
                 let new = Repository { directory, metadata: Some(metadata), listed, files };
                 // An unchanged repository stays the same value, so that the catalog need not change either.
@@ -175,23 +186,32 @@ impl Scanner {
                 (Some(Arc::new(new)), true)
             }
             Err(error) => {
-                self.note_failure(&directory, &error);
-                (known, false)
+                // What stays damaged is mended by a change that is seen: it need not be looked at all the time.
+                let failing_for = self.note_failure(&directory, &error);
+                (known, failing_for >= METADATA_GRACE)
             }
         }
     }
 
     /// A repository whose metadata cannot be read stays as it was: for a while when it is gone, for good when it is
-    /// damaged.
-    fn note_failure(&mut self, directory: &Path, error: &MetadataError) {
-        let since = *self.failing_since.entry(directory.to_owned()).or_insert_with(Instant::now);
+    /// damaged. How long that has been so.
+    fn note_failure(&mut self, directory: &Path, error: &MetadataError) -> Duration {
+        let is_away = self.root.fingerprint(&directory.join(REPOMD)).is_err();
+        let failing = self.failing.entry(directory.to_owned());
+        let failing = failing.or_insert_with(|| Failing { since: Instant::now(), is_away });
+        if failing.is_away != is_away {
+            *failing = Failing { since: Instant::now(), is_away };
+        }
+        let failing_for = failing.since.elapsed();
         let gone =
             matches!(error, MetadataError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        if gone && since.elapsed() < METADATA_GRACE {
-            return tracing::debug!("{}: the metadata is away: {error}", shown(directory));
+        if gone && failing_for < METADATA_GRACE {
+            tracing::debug!("{}: the metadata is away: {error}", shown(directory));
+        } else {
+            metrics::counter!("pkgtorrent_repository_errors_total").increment(1);
+            tracing::error!("{}: the metadata cannot be used: {error}", shown(directory));
         }
-        metrics::counter!("pkgtorrent_repository_errors_total").increment(1);
-        tracing::error!("{}: the metadata cannot be used: {error}", shown(directory));
+        failing_for
     }
 
     /// The listing of the repository in `directory`: that of `known` while `repomd.xml` is the same.
@@ -303,4 +323,67 @@ const LOOSE_KEY: &str = "*.rpm/";
 
 fn key_of(repository: &Repository) -> PathBuf {
     if repository.metadata.is_some() { repository.directory.clone() } else { PathBuf::from(LOOSE_KEY) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scanner(root: &Path, state: &Path) -> Scanner {
+        let root = Arc::new(Root::open(root).expect("opens"));
+        Scanner::new(root, Arc::new(State::open(state).expect("opens")), 1)
+    }
+
+    fn write_metadata(directory: &Path, packages: &str) {
+        use crate::digesting::RunningDigest;
+        let primary = format!("<metadata>{packages}</metadata>");
+        let mut sum = RunningDigest::new(pkgtorrent_protocol::Algorithm::Sha256);
+        sum.update(primary.as_bytes());
+        let sum = sum.finish().to_string().replace("sha256:", "");
+        std::fs::write(directory.join("repodata/primary.xml"), primary).expect("written");
+        let repomd = format!(
+            "<repomd><data type=\"primary\"><checksum type=\"sha256\">{sum}</checksum>\
+             <location href=\"repodata/primary.xml\"/></data></repomd>"
+        );
+        std::fs::write(directory.join(REPOMD), repomd).expect("written");
+    }
+
+    #[test]
+    fn metadata_that_is_mended_after_long_may_be_away_for_its_moment() {
+        let (root, state) =
+            (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another"));
+        std::fs::create_dir(root.path().join("repodata")).expect("made");
+        std::fs::write(root.path().join("a.rpm"), "bytes").expect("written");
+        let sum = "a".repeat(64);
+        write_metadata(
+            root.path(),
+            &format!(
+                "<package><checksum type=\"sha256\">{sum}</checksum><size package=\"5\"/>\
+                 <location href=\"a.rpm\"/></package>"
+            ),
+        );
+        let mut scanner = scanner(root.path(), state.path());
+        let packages = |scan: Scan| scan.catalog.map(|catalog| catalog.packages());
+        assert_eq!(packages(scanner.scan(|_| ())), Some(1));
+
+        std::fs::write(root.path().join(REPOMD), "damaged").expect("written");
+        let scan = scanner.scan(|_| ());
+        assert!(scan.unsettled && scan.catalog.is_none());
+        for failing in scanner.failing.values_mut() {
+            failing.since -= METADATA_GRACE;
+        }
+        let scan = scanner.scan(|_| ());
+        assert!(
+            !scan.unsettled && scan.catalog.is_none(),
+            "what stays damaged is not looked at all the time"
+        );
+
+        std::fs::remove_file(root.path().join(REPOMD)).expect("removed");
+        let scan = scanner.scan(|_| ());
+        assert!(scan.unsettled && scan.catalog.is_none(), "it may come back in a moment");
+        for failing in scanner.failing.values_mut() {
+            failing.since -= METADATA_GRACE;
+        }
+        assert_eq!(packages(scanner.scan(|_| ())), Some(0), "it is given up after the grace");
+    }
 }

@@ -19,7 +19,8 @@ const QUIET_FOR: Duration = Duration::from_millis(200);
 /// Under endless change, a scan starts at the latest this long after the first of it.
 const BUSY_FOR_MAX: Duration = Duration::from_secs(1);
 
-/// Scans take at most a fifth of one core's time, however busy the root is.
+/// Scans take at most a fifth of one core's time, however busy the root is. Reading packages that are new is not meant:
+/// after an hour of that, nobody should wait four more for what came meanwhile.
 const REST_PER_SCAN: u32 = 4;
 
 /// When something was in motion, the next look comes after this long.
@@ -42,7 +43,7 @@ pub(crate) fn watch(
         // What it knew is still right, and what it missed it looks at again: a mistake of ours must not end the watch.
         let scan = scan.unwrap_or_else(|_| {
             tracing::error!("a scan panicked; what it would have found stays unknown");
-            Scan { catalog: None, unsettled: false }
+            Scan { catalog: None, unsettled: false, reading: Duration::ZERO }
         });
         let took = started.elapsed();
         metrics::counter!("pkgtorrent_scans_total").increment(1);
@@ -50,7 +51,7 @@ pub(crate) fn watch(
         if let Some(catalog) = scan.catalog {
             publish(Arc::new(catalog));
         }
-        rest(took * REST_PER_SCAN, end);
+        rest(took.saturating_sub(scan.reading) * REST_PER_SCAN, end);
         watcher.wait(if scan.unsettled { UNSETTLED_AFTER } else { rescan_interval }, end);
     }
 }
