@@ -89,8 +89,8 @@ impl Tracker {
         self.swarms.join(info_hashes, peer_id, address, now)
     }
 
-    /// Peers for a plan whose host did not say where it listens. It takes none of the address's announces: who asks
-    /// for plans too often is turned away before.
+    /// Peers for a plan whose host did not say where it listens. It takes none of the address's announces: it
+    /// changes nothing, and costs less than the plan that it is for.
     pub fn peers_of(
         &mut self,
         info_hash: InfoHash,
