@@ -29,6 +29,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("pkgtorrent_plans_total", "plans that were answered"),
     ("pkgtorrent_plan_bytes_total", "bytes of plans"),
     ("pkgtorrent_sets_planned_total", "plannings: equal questions share one"),
+    ("pkgtorrent_sets_not_remembered_total", "sets that were not stored because too many are"),
     ("pkgtorrent_bundles_built_total", "bundles that were formed"),
     ("pkgtorrent_info_bytes_total", "bytes of info dictionaries"),
     ("pkgtorrent_webseed_bytes_total", "bytes of packages and padding handed to connections by the web seed"),

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -33,6 +34,10 @@ const SET_TORRENT_PACKAGES_MAX: usize = 500_000;
 /// Pieces above which a set's torrent takes the next longer piece length, if any of its packages has one: the
 /// `.torrent` itself is then some hundred kilobytes.
 const SET_TORRENT_PIECES_MAX: u64 = BUNDLE_PIECES_MAX as u64 / 4;
+
+/// What all remembered sets may take on the disk: some 60,000 of sixty packages. Anybody can make up sets; beyond this,
+/// new ones have to be POSTed again once their plan has left memory, until old ones are forgotten.
+const SETS_LEN_MAX: usize = 128 << 20;
 
 /// A set in use is noted as such once in so long.
 const SET_REFRESHED_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -106,11 +111,13 @@ pub(crate) struct Planner {
     torrents: Cache<(SetDigest, u64), Arc<Bundle>>,
     making_torrents: Arc<Flights<SetDigest, Result<Arc<Bundle>, PlanError>>>,
     making_infos: Arc<Flights<InfoHash, Info>>,
+    /// What the remembered sets take, about.
+    sets_len: AtomicUsize,
 }
 
 impl Planner {
     pub(crate) fn new(packages: Arc<Packages>, registry: RegistryHandle, state: Arc<State>) -> Arc<Self> {
-        Arc::new(Self {
+        let planner = Arc::new(Self {
             packages,
             registry,
             state,
@@ -120,7 +127,17 @@ impl Planner {
             torrents: Cache::new(SET_TORRENT_PACKAGES_MAX),
             making_torrents: Flights::new(),
             making_infos: Flights::new(),
-        })
+            sets_len: AtomicUsize::new(0),
+        });
+        planner.measure_sets();
+        planner
+    }
+
+    /// Finds out anew what the remembered sets take, after some were forgotten.
+    pub(crate) fn measure_sets(&self) {
+        let mut len = 0;
+        self.state.for_each(Table::Sets, |key, value| len += key.len() + value.len());
+        self.sets_len.store(len, Ordering::Relaxed);
     }
 
     /// A set that was asked for before.
@@ -201,8 +218,21 @@ impl Planner {
         }
         let mut value = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_le_bytes().to_vec();
         value.extend(set.packages().iter().flat_map(digest_key));
+        if planned_at.is_none() && !self.has_room_for_set(value.len()) {
+            return;
+        }
         let record = Record { table: Table::Sets, key: digest.0.0.to_vec(), value: Some(value) };
         self.state.save_later(vec![record]);
+    }
+
+    /// Takes room for a set of this stored length, if there is any.
+    fn has_room_for_set(&self, len: usize) -> bool {
+        let taken = |before: usize| before.checked_add(len).filter(|&after| after <= SETS_LEN_MAX);
+        let room = self.sets_len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
+        if room.is_err() {
+            metrics::counter!("pkgtorrent_sets_not_remembered_total").increment(1);
+        }
+        room.is_ok()
     }
 
     /// Finds the set's packages, and has those read that were not.
@@ -379,6 +409,28 @@ mod tests {
         let name = FileName::new("p.rpm").expect("a name");
         let piece_len = PieceLen::for_package(size);
         Package { identity: Sha256Digest([n; 32]), name, size, piece_len, blocks: Arc::new([]) }
+    }
+
+    #[test]
+    fn made_up_sets_do_not_fill_the_disk() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = Arc::new(crate::root::Root::open(directory.path()).expect("opens"));
+        let state = tempfile::tempdir().expect("a directory");
+        let state = Arc::new(State::open(state.path()).expect("opens"));
+        let packages = Packages::start(root, Arc::clone(&state), 1).expect("starts");
+        let registry = RegistryHandle::start(pkgtorrent_tracker::Settings::default(), 1, Arc::clone(&state));
+        let planner = Planner::new(packages, registry.expect("starts"), Arc::clone(&state));
+        let set = |n: u8| PackageSet::new(vec![Sha256Digest([n; 32]).into()]).expect("a set");
+        let remember = |n: u8| {
+            planner.remember(set(n).digest(), &set(n));
+            state.flush();
+            state.get(Table::Sets, &set(n).digest().0.0).is_some()
+        };
+        assert!(remember(1));
+        planner.sets_len.store(SETS_LEN_MAX, Ordering::Relaxed);
+        assert!(!remember(2));
+        planner.measure_sets();
+        assert!(remember(2), "what is really there takes little");
     }
 
     #[test]

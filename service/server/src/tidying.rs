@@ -36,6 +36,8 @@ pub(crate) async fn run(service: Data<Service>) {
         let round = tokio::task::spawn_blocking(move || {
             let unused = find_unused(&for_round, &bundled, SystemTime::now());
             drop_records(&for_round, unused.intersection(&unused_before));
+            for_round.state.flush();
+            for_round.planner.measure_sets();
             unused
         });
         unused_before = round.await.unwrap_or_default();
