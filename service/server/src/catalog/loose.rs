@@ -142,11 +142,11 @@ impl LooseReader {
         }
         let now = SystemTime::now();
         let is_young = file.fingerprint.age(now).is_some_and(|age| age < SETTLED_AFTER);
-        // A copy that keeps the times looks old at once, but a further change to it must still show.
-        let is_unsettled = is_young || file.fingerprint.unsettled_for(now).is_some();
-        if is_unsettled || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if is_young || deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(None);
         }
+        // A copy that keeps the times looks old at once, but a further change to it must still show.
+        std::thread::sleep(file.fingerprint.unsettled_for(now).unwrap_or_default());
         let (opened, before) = root.open_file(&file.path).map_err(for_now)?;
         let is_package = is_package_head(&opened).map_err(for_now)?;
         (&opened).rewind().map_err(for_now)?;
