@@ -52,12 +52,14 @@ macro_rules! keys {
 
 keys! {
     /// The directory whose repositories are served. Every directory below it with `repodata/repomd.xml` is a
-    /// repository; packages outside of any are served as well.
+    /// repository; packages outside of any are served as well. It must be set, here or on the command line: what is
+    /// shown is an example and no default.
     root: PathBuf = r#""/srv/mirror""#,
     /// Addresses to listen on. Port 0 means any free one.
     listen: Vec<SocketAddr> = r#"["[::]:7070"]"#,
-    /// The directory for what is remembered between runs: block lists, bundles, sets. It must not lie below the root.
-    /// Everything in it can be computed again.
+    /// The directory for what is remembered between runs: block lists, bundles, sets. It is made if it is not there.
+    /// It must not lie below the root, nor the root below it. Everything in it can be computed again. The default for
+    /// any other user than root is `pkgtorrent-service` in `$XDG_STATE_HOME`, or else in `~/.local/state`.
     state: PathBuf = r#""/var/lib/pkgtorrent-service""#,
     /// The URL under which hosts reach this service, for example `http://mirror.example.com`. When it is empty, URLs in
     /// answers are made from the Host that a request names if that is one of `allowed_hosts`, and from the address
