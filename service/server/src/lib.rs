@@ -93,6 +93,14 @@ pub enum RunError {
     Metrics(String),
 }
 
+impl RunError {
+    /// Whether the operator asked for what cannot be, rather than the system refusing it now.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Root { .. } | Self::StateInRoot { .. })
+    }
+}
+
 /// Runs the service until `shutdown` is done. `on_listening` is told every address once connections are accepted there.
 pub async fn run(
     settings: Settings,
@@ -102,7 +110,7 @@ pub async fn run(
     let metrics = metering::install().map_err(|error| RunError::Metrics(error.to_string()))?;
     let root = Root::open(&settings.root)
         .map_err(|source| RunError::Root { path: settings.root.clone(), source })?;
-    check_apart(&settings.state, root.path())?;
+    check_apart(&settings.state, &root.path())?;
     // Before anything else, so that a port in use costs no scan.
     let listeners = settings.listen.iter().map(|&address| bind(address)).collect::<Result<Vec<_>, _>>()?;
 
@@ -120,11 +128,11 @@ pub async fn run(
         let (service, end) = (service.clone(), Arc::clone(&end));
         std::thread::Builder::new().name("scanner".into()).spawn(move || {
             catalog::watch(scanner, rescan_interval, &end, |catalog| {
-                tracing::info!(
-                    "{} packages in {} repositories",
-                    catalog.packages(),
-                    catalog.repositories().count()
-                );
+                let (packages, repositories) = (catalog.packages(), catalog.repositories().count());
+                tracing::info!("{packages} packages in {repositories} repositories");
+                if packages == 0 && service.packages.catalog().packages() > 0 {
+                    tracing::warn!("no package is left below the root");
+                }
                 service.packages.publish(catalog);
                 service.ready.store(true, Ordering::Release);
             });
@@ -249,8 +257,13 @@ fn bind_to(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// The state must not be served, and the root not be filled with it.
 fn check_apart(state: &Path, root: &Path) -> Result<(), RunError> {
-    std::fs::create_dir_all(state).map_err(|source| StateError::Io { path: state.to_owned(), source })?;
-    let state = state.canonicalize().map_err(|source| StateError::Io { path: state.to_owned(), source })?;
+    let io = |source| StateError::Io { path: state.to_owned(), source };
+    let absolute = std::path::absolute(state).map_err(io)?;
+    // What is not there yet is where the nearest directory above it is: nothing is made in a root by mistake.
+    let above = absolute.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let Some((above, resolved)) = above else { return Ok(()) };
+    let below = absolute.strip_prefix(above).unwrap_or(Path::new(""));
+    let state = resolved.join(below);
     if state.starts_with(root) || root.starts_with(&state) {
         return Err(RunError::StateInRoot { state, root: root.to_owned() });
     }

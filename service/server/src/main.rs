@@ -3,8 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
+use pkgtorrent_server::RunError;
 use pkgtorrent_server::args::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -12,6 +12,9 @@ use tracing_subscriber::EnvFilter;
 /// What is logged unless `RUST_LOG` says otherwise. actix-http reports each client that sends nonsense or goes away as an
 /// error, and so lets anyone fill the log.
 const DEFAULT_LOG: &str = "info,actix_server=warn,actix_http=off";
+
+/// The exit status for a wrong command line or configuration, as clap has it: starting again will not help.
+const MISCONFIGURED: u8 = 2;
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
@@ -25,21 +28,22 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => {
             tracing::error!("{error}");
-            return ExitCode::from(2);
+            return ExitCode::from(MISCONFIGURED);
         }
     };
     match actix_web::rt::System::new().block_on(run(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
+            // Each error's text has its cause in it.
+            tracing::error!("{error}");
+            if error.is_configuration() { ExitCode::from(MISCONFIGURED) } else { ExitCode::FAILURE }
         }
     }
 }
 
-async fn run(settings: pkgtorrent_server::settings::Settings) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+async fn run(settings: pkgtorrent_server::settings::Settings) -> Result<(), RunError> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let shutdown = async move {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -54,6 +58,5 @@ async fn run(settings: pkgtorrent_server::settings::Settings) -> anyhow::Result<
         }
         let _ = out.flush();
     })
-    .await?;
-    Ok(())
+    .await
 }

@@ -158,6 +158,11 @@ impl Packages {
         self.catalog.store(catalog);
     }
 
+    /// Files that turned out not to be what they are listed as.
+    pub(crate) fn damaged(&self) -> usize {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Readings that are under way or wait.
     pub(crate) fn readings(&self) -> usize {
         self.readings.len()

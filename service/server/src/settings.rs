@@ -313,7 +313,7 @@ fn accel_redirect(location: &str) -> Result<Option<String>, SettingsError> {
 #[must_use]
 pub fn default_file() -> String {
     let mut out = String::from(
-        "# Configuration of pkgtorrent-service, in TOML. Every key is shown with its default.\n\
+        "# Configuration of pkgtorrent-service, in TOML. Every key is shown with its default, the root with an example.\n\
          # Drop-ins in the directory of the same name with .d behind it, *.conf, override it.\n",
     );
     for key in KEY_DOCS {

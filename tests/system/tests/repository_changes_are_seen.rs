@@ -230,3 +230,47 @@ fn a_change_without_an_event_is_found_by_the_rescan() {
     let _ = pool.add(&right);
     wait_until_known(service.addr(), &package);
 }
+
+#[test]
+fn a_root_that_is_replaced_is_seen() {
+    let lab = Lab::new();
+    let old = Repository::create(lab.path("repository"));
+    let (stays, leaves) = (old.add(&Rpm::new("stays")), old.add(&Rpm::new("leaves")));
+    old.index();
+    let new = Repository::create(lab.state().join("../new/repository"));
+    let (_, comes) = (new.add(&Rpm::new("stays")), new.add(&Rpm::new("comes")));
+    new.index();
+    // A rescan must not be what sees it.
+    let service = lab.launch().config("rescan_interval = 3600").start();
+    wait_until_known(service.addr(), &leaves);
+
+    let beside = |name: &str| lab.root().with_file_name(name);
+    fs::rename(lab.root(), beside("old")).expect("the old root goes");
+    stay_known(&service, &[&stays], Duration::from_secs(2));
+    fs::rename(beside("new"), lab.root()).expect("the new root comes");
+    wait_until_known(service.addr(), &comes);
+    assert_web_seed_is_right(service.addr(), &comes);
+    wait_until_unknown(service.addr(), &leaves);
+    assert!(is_known(service.addr(), stays.identity));
+}
+
+#[test]
+fn a_root_behind_a_symlink_is_turned() {
+    let lab = Lab::new();
+    let beside = |name: &str| lab.root().with_file_name(name);
+    let [first, second] = ["first", "second"].map(|name| {
+        let repository = Repository::create(beside(name).join("repository"));
+        let package = repository.add(&Rpm::new(name));
+        repository.index();
+        package
+    });
+    fs::remove_dir(lab.root()).expect("the empty root goes");
+    symlink("first", lab.root()).expect("a link");
+    let service = lab.launch().config("rescan_interval = 3600").start();
+    wait_until_known(service.addr(), &first);
+
+    symlink("second", beside("turned")).expect("a link");
+    fs::rename(beside("turned"), lab.root()).expect("the link is turned");
+    wait_until_known(service.addr(), &second);
+    wait_until_unknown(service.addr(), &first);
+}

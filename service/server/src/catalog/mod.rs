@@ -113,9 +113,9 @@ impl Catalog {
         self.order.iter().filter_map(|&entry| self.listed(entry)).map(|listed| listed.size).sum()
     }
 
-    /// The repositories' directories and how many packages each lists.
-    pub(crate) fn repositories(&self) -> impl Iterator<Item = (&Path, usize)> {
-        self.repositories.iter().map(|r| (r.directory.as_path(), r.listed.len()))
+    /// The repositories' directories, none for the packages outside of any, and how many packages each lists.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = (Option<&Path>, usize)> {
+        self.repositories.iter().map(|r| (r.metadata.map(|_| r.directory.as_path()), r.listed.len()))
     }
 
     /// The digests of all primary metadata that is in use.

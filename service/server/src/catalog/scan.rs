@@ -33,6 +33,7 @@ pub(crate) struct Scanner {
     known: HashMap<PathBuf, Arc<Repository>>,
     /// Repositories whose metadata could not be used in the last scan.
     failing: HashMap<PathBuf, Failing>,
+    root_gone_since: Option<Instant>,
     generation: u64,
 }
 
@@ -54,6 +55,14 @@ pub(crate) struct Scan {
     pub(crate) reading: Duration,
 }
 
+/// Whether there is a root to look at.
+enum Looked {
+    There,
+    /// Not now, but it was a moment ago.
+    Awaited,
+    Gone,
+}
+
 /// What one walk over the directories saw.
 #[derive(Default)]
 struct Walk {
@@ -66,15 +75,28 @@ struct Walk {
 impl Scanner {
     pub(crate) fn new(root: Arc<Root>, state: Arc<State>, threads: usize) -> Self {
         let loose = LooseReader::new(Arc::clone(&root), Arc::clone(&state), threads);
-        Self { root, state, loose, known: HashMap::new(), failing: HashMap::new(), generation: 0 }
+        Self {
+            root,
+            state,
+            loose,
+            known: HashMap::new(),
+            failing: HashMap::new(),
+            root_gone_since: None,
+            generation: 0,
+        }
     }
 
     /// Looks at everything. `on_directory` is told of each directory before its entries are read, so that a watch set
     /// there misses nothing.
     pub(crate) fn scan(&mut self, mut on_directory: impl FnMut(&Path)) -> Scan {
+        let mut unsettled = match self.refresh_root() {
+            Looked::There => false,
+            Looked::Awaited => return Scan { catalog: None, unsettled: true, reading: Duration::ZERO },
+            Looked::Gone => true,
+        };
+        self.root.turns_in().into_iter().for_each(&mut on_directory);
         let mut walk = Walk::default();
         self.walk(Path::new(""), 0, &mut walk, &mut on_directory);
-        let mut unsettled = false;
         let mut repositories = Vec::new();
         self.failing.retain(|directory, _| walk.repositories.contains(directory));
         for directory in walk.repositories {
@@ -100,6 +122,26 @@ impl Scanner {
             Catalog::new(repositories, self.generation)
         });
         Scan { catalog, unsettled, reading }
+    }
+
+    /// A root that is away for a moment, as when another is put in its place, changes nothing yet.
+    fn refresh_root(&mut self) -> Looked {
+        match self.root.refresh() {
+            Ok(is_other) => {
+                if is_other {
+                    tracing::info!("{}: another root has taken its place", self.root.path().display());
+                }
+                self.root_gone_since = None;
+                Looked::There
+            }
+            Err(error) => {
+                let since = *self.root_gone_since.get_or_insert_with(|| {
+                    tracing::error!("the root is gone: {}: {error}", self.root.path().display());
+                    Instant::now()
+                });
+                if since.elapsed() < METADATA_GRACE { Looked::Awaited } else { Looked::Gone }
+            }
+        }
     }
 
     fn walk(&self, directory: &Path, depth: usize, walk: &mut Walk, on_directory: &mut impl FnMut(&Path)) {

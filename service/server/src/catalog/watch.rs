@@ -88,6 +88,8 @@ impl Watcher {
             | WatchMask::MOVED_TO
             | WatchMask::DELETE
             | WatchMask::ATTRIB
+            | WatchMask::MOVE_SELF
+            | WatchMask::DELETE_SELF
             | WatchMask::ONLYDIR
             | WatchMask::EXCL_UNLINK;
         let Some(inotify) = &self.inotify else { return };

@@ -26,23 +26,31 @@ pub(super) async fn get(service: Data<Service>) -> Result<HttpResponse, HttpErro
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>\
          <meta name=viewport content='width=device-width'><title>pkgtorrent</title><style>{STYLE}</style>\
-         <h1>pkgtorrent</h1><table>"
+         <h1>pkgtorrent</h1><p>Shares the packages below <code>{}</code> among the hosts that install them. \
+         Version {}.<table>",
+        escaped(&service.packages.root().path().display().to_string()),
+        env!("CARGO_PKG_VERSION")
     );
     let complete = stats.v4_complete + stats.v6_complete;
     let incomplete = stats.v4_incomplete + stats.v6_incomplete;
     for (name, value) in [
         ("Packages", format!("{} ({})", catalog.packages(), human(catalog.bytes()))),
         ("Listed without a file", catalog.missing().to_string()),
+        ("Not what is listed, and not shared", service.packages.damaged().to_string()),
         ("Packages being read", service.packages.readings().to_string()),
         ("Bundles", bundles.to_string()),
-        ("Peers, complete", complete.to_string()),
-        ("Peers, incomplete", incomplete.to_string()),
+        ("Complete peers, in all swarms", complete.to_string()),
+        ("Incomplete peers, in all swarms", incomplete.to_string()),
     ] {
         row(&mut page, &[name], &[value]);
     }
     page.push_str("</table><h2>Repositories</h2><table><tr><th>Directory<th class=n>Packages listed");
     for (directory, packages) in catalog.repositories().take(ROWS_MAX) {
-        row(&mut page, &[&format!("/{}", directory.display())], &[packages.to_string()]);
+        let name = match directory {
+            Some(directory) => format!("/{}", directory.display()),
+            None => "packages outside of repositories".to_owned(),
+        };
+        row(&mut page, &[&name], &[packages.to_string()]);
     }
     page.push_str(
         "</table><h2>Swarms</h2><table><tr><th>Info hash<th class=n>Complete<th class=n>Incomplete",
