@@ -13,6 +13,7 @@ use bytes::Bytes;
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
 use pkgtorrent_protocol::set::SET_PACKAGES_MAX;
 use pkgtorrent_protocol::{InfoHash, PackageDigest, PackageSet, PieceLen, SetDigest, Sha256Digest};
+use tokio::sync::Semaphore;
 
 use crate::bundle::Bundle;
 use crate::cache::Cache;
@@ -24,6 +25,10 @@ use crate::state::{Record, State, Table};
 
 /// Packages in all remembered plans together: each takes about a hundred bytes.
 const PLANNED_PACKAGES_MAX: usize = 500_000;
+
+/// Packages in all sets that are being planned together, each of which takes some hundred bytes while it waits to be
+/// read. Sets beyond it are answered with "try again", which sends their hosts to the mirror.
+const PLANNING_PACKAGES_MAX: usize = 1_000_000;
 
 /// Info dictionaries that are kept ready, in bytes. Others are put together again from stored block lists.
 const INFOS_LEN_MAX: usize = 32 << 20;
@@ -107,6 +112,8 @@ pub(crate) struct Planner {
     state: Arc<State>,
     plans: Cache<SetDigest, (Arc<PackageSet>, Arc<SetPlan>)>,
     planning: Arc<Flights<SetDigest, Planned>>,
+    /// A permit for each package of a set that is being planned.
+    under_way: Semaphore,
     infos: Cache<InfoHash, Bytes>,
     torrents: Cache<(SetDigest, u64), Arc<Bundle>>,
     making_torrents: Arc<Flights<SetDigest, Result<Arc<Bundle>, PlanError>>>,
@@ -123,6 +130,7 @@ impl Planner {
             state,
             plans: Cache::new(PLANNED_PACKAGES_MAX),
             planning: Flights::new(),
+            under_way: Semaphore::new(PLANNING_PACKAGES_MAX),
             infos: Cache::new(INFOS_LEN_MAX),
             torrents: Cache::new(SET_TORRENT_PACKAGES_MAX),
             making_torrents: Flights::new(),
@@ -171,7 +179,14 @@ impl Planner {
         if let Some(flight) = flight {
             let planner = Arc::clone(self);
             // A task of its own: the first to ask may go away, the others still want the plan.
-            tokio::spawn(async move { flight.land(planner.make_plan(digest, set).await) });
+            tokio::spawn(async move {
+                let wanted = u32::try_from(set.packages().len()).unwrap_or(u32::MAX);
+                let planned = match planner.under_way.try_acquire_many(wanted) {
+                    Ok(_permit) => planner.make_plan(digest, set).await,
+                    Err(_) => Err(PlanError::Busy),
+                };
+                flight.land(planned);
+            });
         }
         result.await.unwrap_or(Err(PlanError::Abandoned))
     }
@@ -411,15 +426,32 @@ mod tests {
         Package { identity: Sha256Digest([n; 32]), name, size, piece_len, blocks: Arc::new([]) }
     }
 
-    #[test]
-    fn made_up_sets_do_not_fill_the_disk() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let root = Arc::new(crate::root::Root::open(directory.path()).expect("opens"));
-        let state = tempfile::tempdir().expect("a directory");
-        let state = Arc::new(State::open(state.path()).expect("opens"));
+    fn planner(root: &std::path::Path, state: &std::path::Path) -> Arc<Planner> {
+        let root = Arc::new(crate::root::Root::open(root).expect("opens"));
+        let state = Arc::new(State::open(state).expect("opens"));
         let packages = Packages::start(root, Arc::clone(&state), 1).expect("starts");
         let registry = RegistryHandle::start(pkgtorrent_tracker::Settings::default(), 1, Arc::clone(&state));
-        let planner = Planner::new(packages, registry.expect("starts"), Arc::clone(&state));
+        Planner::new(packages, registry.expect("starts"), state)
+    }
+
+    #[tokio::test]
+    async fn more_than_can_be_planned_at_once_is_told_to_try_again() {
+        let (root, state) = (tempfile::tempdir().expect("a root"), tempfile::tempdir().expect("a state"));
+        let planner = planner(root.path(), state.path());
+        let set = Arc::new(PackageSet::new(vec![Sha256Digest([1; 32]).into()]).expect("a set"));
+        let others = planner.under_way.try_acquire_many(PLANNING_PACKAGES_MAX as u32).expect("all permits");
+        let refused = planner.plan(set.digest(), Arc::clone(&set), None).await;
+        assert!(matches!(refused, Err(PlanError::Busy)), "{refused:?}");
+        drop(others);
+        let planned = planner.plan(set.digest(), Arc::clone(&set), None).await.expect("a plan");
+        assert_eq!(planned.unknown, set.packages());
+    }
+
+    #[test]
+    fn made_up_sets_do_not_fill_the_disk() {
+        let (root, state) = (tempfile::tempdir().expect("a root"), tempfile::tempdir().expect("a state"));
+        let planner = planner(root.path(), state.path());
+        let state = Arc::clone(&planner.state);
         let set = |n: u8| PackageSet::new(vec![Sha256Digest([n; 32]).into()]).expect("a set");
         let remember = |n: u8| {
             planner.remember(set(n).digest(), &set(n));

@@ -83,9 +83,10 @@ keys! {
     announce_interval: u64 = "60",
     /// The most peers in one answer.
     peers_per_answer: usize = "50",
-    /// Announces and plans that one address may ask for in a second, on average; 0 for no limit.
+    /// Announces, and plans whose host joins their swarms, that one address may ask for in a second, on average; 0 for
+    /// no limit. A plan beyond it comes without peers.
     announces_per_second: u32 = "50",
-    /// Announces and plans that one address may ask for at once.
+    /// As many of them that one address may ask for at once.
     announces_burst: u32 = "400",
     /// Seconds after which the root is looked through even if nothing seems to have changed.
     rescan_interval: u64 = "300",
