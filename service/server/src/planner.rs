@@ -1,8 +1,7 @@
 //! From a set of digests to a plan: which bundles hold its packages, and which files to take from each.
 //!
 //! A set that was planned before costs a lookup, as long as neither catalog nor homes have changed. Any number of equal
-//! questions at once cost one planning; so do equal questions for a set's torrent, and for an
-//! info dictionary.
+//! questions at once cost one planning; so do equal questions for a set's torrent, and for an info dictionary.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
 use pkgtorrent_protocol::set::SET_PACKAGES_MAX;
 use pkgtorrent_protocol::{InfoHash, PackageDigest, PackageSet, PieceLen, SetDigest, Sha256Digest};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::bundle::Bundle;
 use crate::cache::Cache;
@@ -112,7 +111,7 @@ pub(crate) struct Planner {
     state: Arc<State>,
     plans: Cache<SetDigest, (Arc<PackageSet>, Arc<SetPlan>)>,
     planning: Arc<Flights<SetDigest, Planned>>,
-    /// A permit for each package of a set that is being planned.
+    /// A permit for each package of a set that is being planned, or made into a torrent.
     under_way: Semaphore,
     infos: Cache<InfoHash, Bytes>,
     torrents: Cache<(SetDigest, u64), Arc<Bundle>>,
@@ -180,15 +179,20 @@ impl Planner {
             let planner = Arc::clone(self);
             // A task of its own: the first to ask may go away, the others still want the plan.
             tokio::spawn(async move {
-                let wanted = u32::try_from(set.packages().len()).unwrap_or(u32::MAX);
-                let planned = match planner.under_way.try_acquire_many(wanted) {
+                let planned = match planner.admit(&set) {
                     Ok(_permit) => planner.make_plan(digest, set).await,
-                    Err(_) => Err(PlanError::Busy),
+                    Err(busy) => Err(busy.into()),
                 };
                 flight.land(planned);
             });
         }
         result.await.unwrap_or(Err(PlanError::Abandoned))
+    }
+
+    /// Leave to plan a set, which ends when what this returns is dropped.
+    fn admit(&self, set: &PackageSet) -> Result<SemaphorePermit<'_>, Busy> {
+        let wanted = u32::try_from(set.packages().len()).unwrap_or(u32::MAX);
+        self.under_way.try_acquire_many(wanted).map_err(|_| Busy)
     }
 
     async fn make_plan(self: &Arc<Self>, digest: SetDigest, set: Arc<PackageSet>) -> Planned {
@@ -297,7 +301,10 @@ impl Planner {
         if let Some(flight) = flight {
             let planner = Arc::clone(self);
             tokio::spawn(async move {
-                let made = planner.make_set_torrent(&set).await;
+                let made = match planner.admit(&set) {
+                    Ok(_permit) => planner.make_set_torrent(&set).await,
+                    Err(busy) => Err(busy.into()),
+                };
                 if let Ok(bundle) = &made {
                     planner.torrents.put((digest, generation), Arc::clone(bundle), bundle.packages.len());
                 }
@@ -442,6 +449,8 @@ mod tests {
         let others = planner.under_way.try_acquire_many(PLANNING_PACKAGES_MAX as u32).expect("all permits");
         let refused = planner.plan(set.digest(), Arc::clone(&set), None).await;
         assert!(matches!(refused, Err(PlanError::Busy)), "{refused:?}");
+        let refused = planner.set_torrent(set.digest(), Arc::clone(&set)).await;
+        assert_eq!(refused, Err(PlanError::Busy));
         drop(others);
         let planned = planner.plan(set.digest(), Arc::clone(&set), None).await.expect("a plan");
         assert_eq!(planned.unknown, set.packages());
