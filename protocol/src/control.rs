@@ -17,6 +17,18 @@ pub struct FetchRequest {
     pub version: u32,
     /// The whole transaction's packages. Events name them by their index in this list.
     pub packages: Vec<FetchPackage>,
+    /// Space that the manager will need beside the packages' own, so that a store never takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<Reserve>,
+}
+
+/// Space that the package manager will need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// A path on the file system in question: where the packages will be installed.
+    pub path: String,
+    /// How much of it.
+    pub bytes: u64,
 }
 
 /// One package that the manager is about to download.

@@ -17,6 +17,7 @@ pub mod metainfo;
 pub mod path;
 pub mod plan;
 pub mod set;
+pub mod socket;
 
 pub use digest::{Algorithm, DigestError, PackageDigest, Sha256Digest};
 pub use identity::{InfoHash, PeerId};

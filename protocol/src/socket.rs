@@ -1,0 +1,226 @@
+//! What passes over the agent's socket: one JSON object a line, both ways.
+//!
+//! *Participants*: the agent, and one of its host's commands (`fetch`, `status`, `store`, `agent stop`). A connection
+//! carries one command. The command speaks first with [`Request::Hello`]; the agent answers with [`Answer::Hello`] or
+//! [`Answer::Refused`], and the command goes on.
+//!
+//! Unknown fields are ignored on both sides, and [`Request::Stop`] means the same in every version, so that a newer
+//! program can end an older agent that it cannot talk to.
+//!
+//! A package's open file goes along with the bytes of the line that names it ([`Answer::Whole`], [`Request::Add`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::Sources;
+use crate::digest::{PackageDigest, Sha256Digest};
+
+/// The version of the forms in this module.
+pub const VERSION: u32 = 1;
+
+/// The oldest version that this program still gets on with.
+pub const VERSION_OLDEST: u32 = 1;
+
+/// The longest line that either side reads: the largest set, each package of which takes some 220 bytes.
+pub const LINE_LEN_MAX: usize = 8 << 20;
+
+/// How many packages the agent passes before the command has said of the first what became of it. Open files in a
+/// socket count against the sender's limit of open files, which is 1,024 where nobody raised it.
+pub const PASSED_MAX: usize = 64;
+
+/// The agent says something at least this often, in seconds, while a command waits, so that an agent that hangs is told
+/// from one that has nothing new.
+pub const ALIVE_INTERVAL: u64 = 2;
+
+/// One package that a transaction wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// Its digest from the repository's metadata.
+    pub digest: PackageDigest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Which of the request's services knows it.
+    pub service: usize,
+    /// What to call it in logs.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// Space that the package manager needs for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// The file system's device number.
+    pub device: u64,
+    /// How much of it.
+    pub bytes: u64,
+    /// Whether it is for copies of the packages themselves, which cost nothing where the file system can share blocks.
+    pub copies: bool,
+}
+
+/// What a command says to the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// The first line.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// [`VERSION_OLDEST`].
+        oldest: u32,
+    },
+    /// These packages are wanted. Answered by [`Answer::Whole`] or [`Answer::Failed`] for each, then [`Answer::End`].
+    Fetch {
+        /// The services to ask, as base URLs.
+        services: Vec<String>,
+        /// The packages. Answers name them by their index in this list.
+        wants: Vec<Want>,
+        /// What must stay free for the package manager.
+        #[serde(default)]
+        needs: Vec<Need>,
+    },
+    /// The package that was passed is no longer needed: it is in place, or its place was no good.
+    Taken {
+        /// The package.
+        index: usize,
+    },
+    /// What was passed does not match its digest.
+    Rejected {
+        /// The package.
+        index: usize,
+    },
+    /// Answered by [`Answer::Status`].
+    Status,
+    /// End. Answered by [`Answer::End`] once nothing more is written.
+    Stop,
+    /// Take a copy of the file that is passed along. Answered by [`Answer::Added`] or [`Answer::Failed`].
+    Add {
+        /// What to call it in answers: counts up from zero within a connection.
+        index: usize,
+        /// Its digest if the caller knows it, by any algorithm: a file that is there already is not read then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<PackageDigest>,
+    },
+    /// Answered by an [`Answer::Stored`] for each package, then [`Answer::End`].
+    List,
+    /// Read every package again and drop what does not match. Answered like [`Self::List`].
+    Verify,
+}
+
+/// One package of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPackage {
+    /// Its identity.
+    pub identity: Sha256Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Seconds since somebody wanted it.
+    pub wanted_ago: u64,
+    /// Why it was dropped, when it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+}
+
+/// One package that is being downloaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadStatus {
+    /// What to call it.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// How much of it is here and verified.
+    pub done: u64,
+}
+
+/// What an agent has and does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AgentStatus {
+    /// Its program's version.
+    pub program: String,
+    /// Its process id.
+    pub pid: u32,
+    /// The user that it runs as.
+    pub user: String,
+    /// Its state directory.
+    pub state_dir: String,
+    /// Seconds since it started.
+    pub uptime: u64,
+    /// Packages in the store.
+    pub packages: u64,
+    /// Bytes in the store, half-downloaded packages included.
+    pub bytes: u64,
+    /// The most bytes that the store may have.
+    pub bytes_max: u64,
+    /// Where the bytes of this run came from.
+    pub received: Sources,
+    /// What is being downloaded.
+    pub downloads: Vec<DownloadStatus>,
+    /// How many commands wait for packages.
+    pub waiting: usize,
+    /// Seconds until it ends by itself, if nobody asks for anything.
+    pub ends_in: u64,
+}
+
+/// What the agent says to a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Answer {
+    /// The agent's first line.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// [`VERSION_OLDEST`].
+        oldest: u32,
+        /// Its program's version.
+        program: String,
+    },
+    /// The command will not be done; nothing follows.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing new.
+    Alive,
+    /// This many bytes of a package are here.
+    Progress {
+        /// The package.
+        index: usize,
+        /// Bytes so far.
+        done: u64,
+    },
+    /// A package is held back on purpose.
+    Waiting {
+        /// The package.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A package is whole; its open file goes along.
+    Whole {
+        /// The package.
+        index: usize,
+        /// Where its bytes came from.
+        from: Sources,
+    },
+    /// A package cannot be had.
+    Failed {
+        /// The package.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A file is in the store.
+    Added {
+        /// Which.
+        index: usize,
+        /// Its identity.
+        identity: Sha256Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// One package of the store.
+    Stored(StoredPackage),
+    /// The agent.
+    Status(AgentStatus),
+    /// The last line.
+    End,
+}
