@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 use pkgtorrent_server::args::Args;
 use pkgtorrent_server::settings::{DEFAULT_CONFIG, KEY_DOCS, default_file};
+use pkgtorrent_settings::manual_section;
 
 fn main() -> anyhow::Result<()> {
     let target: PathBuf = std::env::args_os().nth(1).context("usage: generate DIR")?.into();
@@ -41,21 +42,9 @@ fn conf_page() -> String {
         ".TH PKGTORRENT\\-SERVICE.CONF 5\n.SH NAME\npkgtorrent\\-service.conf \\- configuration of pkgtorrent\\-service\n\
          .SH DESCRIPTION\nTOML: a key and its value on each line. Unknown keys are refused. Files named\n\
          .I *.conf\nin the directory\n.I pkgtorrent\\-service.conf.d\nbeside it override it, in the order of their names; \
-         the command line overrides all.\n.SH KEYS\n",
+         the command line overrides all.\n",
     );
-    for key in KEY_DOCS {
-        page.push_str(&format!(".TP\n.B {}\n", roff(key.name)));
-        for line in key.doc.lines() {
-            page.push_str(&format!("{}\n", roff(line.trim())));
-        }
-        page.push_str(&format!("Default:\n.B {}\n", roff(key.default)));
-    }
+    page.push_str(&manual_section(KEY_DOCS));
     page.push_str(".SH SEE ALSO\n.BR pkgtorrent\\-service (8)\n");
     page
-}
-
-/// Text as roff takes it: no hyphenation of option names, no accidental requests.
-fn roff(text: &str) -> String {
-    let escaped = text.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq");
-    if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }
 }

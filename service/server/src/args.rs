@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use pkgtorrent_settings::SettingsError;
 
-use crate::settings::{DEFAULT_CONFIG, Keys, Settings, SettingsError};
+use crate::settings::{DEFAULT_CONFIG, Keys, Settings};
 
 /// Turns a directory of RPM repositories into torrents: answers sets of package digests with plans, serves every byte
 /// of them as a web seed, introduces peers to each other, and is a complete mirror for dnf.
@@ -32,11 +33,7 @@ pub struct Args {
 impl Args {
     /// The settings: what the command line says, then what the configuration says, then the defaults.
     pub fn settings(self) -> Result<Settings, SettingsError> {
-        let from_file = match &self.config {
-            Some(path) => Keys::read(path)?,
-            None if Path::new(DEFAULT_CONFIG).exists() => Keys::read(Path::new(DEFAULT_CONFIG))?,
-            None => Keys::default(),
-        };
+        let from_file = Keys::read(self.config.as_deref(), Path::new(DEFAULT_CONFIG))?;
         let from_line = Keys {
             root: self.root,
             listen: (!self.listen.is_empty()).then_some(self.listen),

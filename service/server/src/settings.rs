@@ -1,6 +1,6 @@
 //! What an operator can set: read from a file and its drop-ins, overridden by the command line.
 //!
-//! The comment on a key in [`keys!`] is the only place where it is documented: the default file and the manual page are
+//! The comment on a key in `keys!` is the only place where it is documented: the default file and the manual page are
 //! made from it.
 
 use std::net::SocketAddr;
@@ -8,47 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
+use pkgtorrent_settings::{SettingsError, keys, seconds, wrong};
 
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/pkgtorrent-service.conf";
-
-/// A key as documentation shows it.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyDoc {
-    /// Its name.
-    pub name: &'static str,
-    /// Its default, as it is written in the file.
-    pub default: &'static str,
-    /// What it means.
-    pub doc: &'static str,
-}
-
-macro_rules! keys {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal,)+) => {
-        /// The keys of the configuration file, each of them optional.
-        #[derive(Debug, Clone, Default, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub struct Keys {
-            $($(#[doc = $doc])+ pub $name: Option<$type>,)+
-        }
-
-        /// Every key with its documentation, in the order of the default file.
-        pub const KEY_DOCS: &[KeyDoc] = &[$(KeyDoc {
-            name: stringify!($name),
-            default: $default,
-            doc: concat!($($doc, "\n"),+),
-        }),+];
-
-        impl Keys {
-            /// These keys, and for those that are not set, the others'.
-            #[must_use]
-            pub fn or(self, others: Self) -> Self {
-                Self { $($name: self.$name.or(others.$name),)+ }
-            }
-        }
-    };
-}
 
 keys! {
     /// The directory whose repositories are served. Every directory below it with `repodata/repomd.xml` is a
@@ -138,58 +101,7 @@ pub struct Settings {
     pub min_rate: u64,
 }
 
-/// Why there are no settings.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// A file cannot be read.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What came of it.
-        source: std::io::Error,
-    },
-    /// A file does not say what it should.
-    #[error("{path}: {source}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
-    },
-    /// A key has a value that makes no sense.
-    #[error("{key}: {reason}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
 impl Keys {
-    /// Reads a file and its drop-ins: `FILE.d/*.conf`, of which the last in the order of names counts most.
-    pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        let mut keys = read_one(path)?;
-        let mut directory = path.as_os_str().to_owned();
-        directory.push(".d");
-        let entries = match std::fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(keys),
-            Err(source) => {
-                return Err(SettingsError::Io { path: directory.into(), source });
-            }
-        };
-        let is_conf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "conf");
-        let mut drop_ins: Vec<PathBuf> =
-            entries.flatten().map(|entry| entry.path()).filter(is_conf).collect();
-        drop_ins.sort();
-        for drop_in in drop_ins {
-            keys = read_one(&drop_in)?.or(keys);
-        }
-        Ok(keys)
-    }
-
     /// Checks the keys and fills in defaults.
     pub fn settle(self) -> Result<Settings, SettingsError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -228,30 +140,6 @@ impl Keys {
             min_rate: self.min_rate.unwrap_or(1024),
         })
     }
-}
-
-fn wrong(key: &'static str, reason: impl Into<String>) -> SettingsError {
-    SettingsError::Value { key, reason: reason.into() }
-}
-
-fn read_one(path: &Path) -> Result<Keys, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Io { path: path.to_owned(), source })?;
-    toml::from_str(&text)
-        .map_err(|source| SettingsError::Syntax { path: path.to_owned(), source: Box::new(source) })
-}
-
-fn seconds(
-    key: &'static str,
-    value: Option<u64>,
-    default: u64,
-    allowed: std::ops::RangeInclusive<u64>,
-) -> Result<Duration, SettingsError> {
-    let value = value.unwrap_or(default);
-    if allowed.contains(&value) {
-        return Ok(Duration::from_secs(value));
-    }
-    Err(wrong(key, format!("{value} is not between {} and {} seconds", allowed.start(), allowed.end())))
 }
 
 /// The directory that systemd gives us, else the system's for root, else the user's own.
@@ -313,20 +201,11 @@ fn accel_redirect(location: &str) -> Result<Option<String>, SettingsError> {
 /// The default configuration file: every key with what it means, commented out.
 #[must_use]
 pub fn default_file() -> String {
-    let mut out = String::from(
-        "# Configuration of pkgtorrent-service, in TOML. Every key is shown with its default, the root with an example.\n\
-         # Drop-ins in the directory of the same name with .d behind it, *.conf, override it.\n",
-    );
-    for key in KEY_DOCS {
-        out.push('\n');
-        for line in key.doc.lines() {
-            out.push('#');
-            out.push_str(line);
-            out.push('\n');
-        }
-        out.push_str(&format!("#{} = {}\n", key.name, key.default));
-    }
-    out
+    pkgtorrent_settings::default_file(
+        "Configuration of pkgtorrent-service, in TOML. Every key is shown with its default, the root with an example.\n\
+         Drop-ins in the directory of the same name with .d behind it, *.conf, override it.",
+        KEY_DOCS,
+    )
 }
 
 #[cfg(test)]
@@ -374,19 +253,5 @@ mod tests {
             assert!(keys(&text).expect(&text).settle().is_err(), "{text}");
         }
         assert!(Keys::default().settle().expect_err("refused").to_string().contains("--root"));
-    }
-
-    #[test]
-    fn drop_ins_override_in_their_order() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("a.conf");
-        std::fs::write(&file, "workers = 1\nmin_rate = 5").expect("written");
-        let drop_ins = directory.path().join("a.conf.d");
-        std::fs::create_dir(&drop_ins).expect("made");
-        std::fs::write(drop_ins.join("20.conf"), "workers = 3").expect("written");
-        std::fs::write(drop_ins.join("10.conf"), "workers = 2\nclient_timeout = 9").expect("written");
-        std::fs::write(drop_ins.join("30.txt"), "workers = 4").expect("written");
-        let keys = Keys::read(&file).expect("read");
-        assert_eq!((keys.workers, keys.min_rate, keys.client_timeout), (Some(3), Some(5), Some(9)));
     }
 }
