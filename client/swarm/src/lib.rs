@@ -1,0 +1,47 @@
+//! Decides what a host downloads from whom.
+//!
+//! Participants: *files* are wanted of *bundles*, the torrents that a plan named; *sources* have them. So far the web
+//! seeds of the plan are the only kind of source. [`Swarm`] is told what happens ([`Event`]) and says what is to be done
+//! ([`Action`]): mostly to request neighbouring pieces of one file from one source. The caller fetches, checks every
+//! piece against its hash, keeps it, and reports.
+//!
+//! ```text
+//!   wanted ──> missing ──request──> requested ──verified──> here ── all of a file ──> whole
+//!                 ^                     │                                              │
+//!                 └──── ended without ──┘<─────────────── digest did not match ────────┘
+//! ```
+//!
+//! *Goals*: each byte is asked for once if nothing goes wrong, and no padding ever; no connection is idle while it could
+//! fetch something; whatever sources do, every wanted file ends as whole or given up, with a reason, as long as every
+//! request ends; a file that cannot be had holds up no other.
+//! *Non-goals*: I/O, clocks, hashing, digests of whole files, addresses. Time is an argument (the duration since an
+//! arbitrary start, never running backwards), and so is the seed of all randomness: the same events give the same
+//! actions, in the agent and in a simulator. One owner calls; there is no lock inside.
+//!
+//! Each decision is one method: which file and source are next (`asking.rs`, `sources.rs`), how much of it (`share.rs`),
+//! how long a source is left alone (`source.rs`), when a file is given up (`report.rs`).
+
+mod action;
+mod asking;
+mod check;
+mod event;
+mod file;
+mod files;
+mod identity;
+mod piece;
+mod report;
+mod request;
+mod settings;
+mod share;
+mod source;
+mod sources;
+mod swarm;
+
+pub use action::{Action, Failure, FailureCause, GiveUpReason};
+pub use event::{Event, Outcome};
+pub use identity::{BundleId, FileIndex, RequestId, SourceId};
+pub use settings::Settings;
+pub use swarm::Swarm;
+
+#[cfg(test)]
+mod tests;

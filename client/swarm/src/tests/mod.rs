@@ -1,0 +1,162 @@
+//! What the swarm promises, one file per promise.
+//!
+//! Sources are written `s0`, files `f<bundle>.<file>`, requests `r0`. The pieces of a file are a string: `.` missing, `R`
+//! requested, `#` here.
+
+mod corruption;
+mod failing_sources;
+mod giving_up;
+mod leaving;
+mod ranges;
+mod sharing;
+mod whole_files;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pkgtorrent_protocol::{BundleLayout, PieceLen};
+
+use crate::files::FileKey;
+use crate::{Action, BundleId, Event, FileIndex, Outcome, RequestId, Settings, SourceId, Swarm};
+
+const PIECE: u64 = PieceLen::Small.bytes() as u64;
+
+/// A swarm, and what it asked for. Its invariants are checked after every step.
+struct Host {
+    swarm: Swarm,
+    now: Duration,
+    layouts: BTreeMap<u32, Arc<BundleLayout>>,
+    /// First piece and number of pieces of each request.
+    requests: BTreeMap<u64, (u32, u32)>,
+}
+
+impl Host {
+    /// Three connections, and no ranges below two pieces.
+    fn new() -> Self {
+        Self::with(Settings { origin_connections: 3, range_len_min: 2 * PIECE, ..Settings::default() })
+    }
+
+    fn with(settings: Settings) -> Self {
+        let (layouts, requests) = (BTreeMap::new(), BTreeMap::new());
+        Self { swarm: Swarm::new(settings, 1), now: Duration::from_secs(5), layouts, requests }
+    }
+
+    /// Joins bundle 0 with files of so many pieces, the last piece of each being a short one, and one source, `s0`.
+    fn with_files(mut self, pieces: &[u64]) -> Self {
+        self.join(0, pieces);
+        self.source(0, &[0], 0);
+        self
+    }
+
+    fn join(&mut self, bundle: u32, pieces: &[u64]) {
+        let sizes = pieces.iter().map(|pieces| pieces * PIECE - 100);
+        let layout = Arc::new(BundleLayout::new(PieceLen::Small, sizes).unwrap());
+        self.layouts.insert(bundle, layout.clone());
+        assert!(self.tell(Event::Join { bundle: BundleId(bundle), layout }).is_empty());
+    }
+
+    fn source(&mut self, source: u32, bundles: &[u32], order: u32) -> Vec<String> {
+        let bundles = bundles.iter().copied().map(BundleId).collect();
+        self.tell(Event::Source { source: SourceId(source), bundles, order })
+    }
+
+    fn source_gone(&mut self, source: u32) -> Vec<String> {
+        self.tell(Event::SourceGone { source: SourceId(source) })
+    }
+
+    fn want(&mut self, bundle: u32, file: u32) -> Vec<String> {
+        self.want_having(bundle, file, &[])
+    }
+
+    fn want_having(&mut self, bundle: u32, file: u32, have: &[u32]) -> Vec<String> {
+        self.tell(Event::Want { bundle: BundleId(bundle), file: FileIndex(file), have: have.to_vec() })
+    }
+
+    fn unwant(&mut self, bundle: u32, file: u32) -> Vec<String> {
+        self.tell(Event::Unwant { bundle: BundleId(bundle), file: FileIndex(file) })
+    }
+
+    fn digest_mismatch(&mut self, bundle: u32, file: u32) -> Vec<String> {
+        self.tell(Event::DigestMismatch { bundle: BundleId(bundle), file: FileIndex(file) })
+    }
+
+    fn verified(&mut self, request: u64, piece: u32) -> Vec<String> {
+        self.tell(Event::Verified { request: RequestId(request), piece })
+    }
+
+    fn corrupt(&mut self, request: u64, piece: u32) -> Vec<String> {
+        self.tell(Event::Corrupt { request: RequestId(request), piece })
+    }
+
+    fn end(&mut self, request: u64, outcome: Outcome) -> Vec<String> {
+        self.tell(Event::Ended { request: RequestId(request), outcome })
+    }
+
+    /// A request brings its pieces in order, `#` right and `x` wrong, and ends.
+    fn bring(&mut self, request: u64, pieces: &str, outcome: Outcome) -> Vec<String> {
+        let (first, asked) = self.requests[&request];
+        assert!(pieces.len() <= asked as usize, "r{request} is for {asked} pieces");
+        let mut actions = Vec::new();
+        for (piece, sign) in (first..).zip(pieces.chars()) {
+            actions.extend(match sign {
+                '#' => self.verified(request, piece),
+                'x' => self.corrupt(request, piece),
+                _ => panic!("{sign} is no piece"),
+            });
+        }
+        actions.extend(self.end(request, outcome));
+        actions
+    }
+
+    /// A request brings all that it is for.
+    fn bring_all(&mut self, request: u64) -> Vec<String> {
+        let pieces = "#".repeat(self.requests[&request].1 as usize);
+        self.bring(request, &pieces, Outcome::Complete)
+    }
+
+    /// Sleeps until the swarm wants to be woken.
+    fn sleep(&mut self) -> Vec<String> {
+        self.now = self.swarm.wake_at().expect("it waits for something");
+        self.tell(Event::Tick)
+    }
+
+    fn sleep_seconds(&mut self, seconds: u64) -> Vec<String> {
+        self.now += Duration::from_secs(seconds);
+        self.tell(Event::Tick)
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<String> {
+        let actions = self.swarm.handle(event, self.now);
+        self.swarm.check_invariants();
+        actions.iter().map(|action| self.written(action)).collect()
+    }
+
+    fn written(&mut self, action: &Action) -> String {
+        match action {
+            Action::Request { request, source, bundle, file, first_piece, pieces } => {
+                self.requests.insert(request.0, (*first_piece, *pieces));
+                let extent = self.layouts[&bundle.0].extents()[file.0 as usize];
+                let asked = *first_piece..first_piece + pieces;
+                let all = extent.first_piece..extent.first_piece + extent.pieces;
+                let signs: String = all.map(|piece| if asked.contains(&piece) { 'R' } else { '.' }).collect();
+                format!("r{} s{} f{}.{} {signs}", request.0, source.0, bundle.0, file.0)
+            }
+            Action::Cancel { request } => format!("cancel r{}", request.0),
+            Action::Whole { bundle, file } => format!("whole f{}.{}", bundle.0, file.0),
+            Action::GiveUp { bundle, file, reason } => format!("give up f{}.{}: {reason}", bundle.0, file.0),
+        }
+    }
+
+    /// The pieces of a wanted file.
+    fn picture(&self, bundle: u32, file: u32) -> String {
+        let key = FileKey { bundle: BundleId(bundle), file: FileIndex(file) };
+        self.swarm.files.get(key).expect("a wanted file").pieces.picture()
+    }
+
+    fn progress(&self, bundle: u32, file: u32) -> Option<u64> {
+        self.swarm.progress(BundleId(bundle), FileIndex(file))
+    }
+}
+
+const NOTHING: [&str; 0] = [];
