@@ -1,0 +1,214 @@
+//! Writes what is made from the command line and the agent's keys: manual pages and the default file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Arg, Command, CommandFactory};
+use clap_mangen::Man;
+use pkgtorrent_agent::args::Args;
+use pkgtorrent_agent::settings::{DEFAULT_CONFIG, KEY_DOCS, default_file};
+use pkgtorrent_settings::{manual_section, roff};
+
+/// The sections of the command's page that the command line itself does not tell.
+const MORE: &str = r#".SH REQUEST AND EVENTS
+The request that
+.B pkgtorrent fetch
+reads is one JSON object. Fields that it does not know are ignored.
+.PP
+.nf
+{"version": 1, "packages": [{"name": "...", "url": "http://...",
+  "digest": "sha256:...", "size": 1234, "dest": "/..."}]}
+.fi
+.PP
+The URL says which service to ask if that is
+.BR auto ,
+and nothing is downloaded from it. The destination is an absolute path. With
+.RB \(dq reserve "\(dq: {" \(dq path "\(dq, " \(dq bytes \(dq}
+beside the packages, so many bytes are left free on the file system of that path. Events name a package by its index, counted
+from 0. Each is a JSON object on a line of its own:
+.TP
+\fB{"event": "progress", "index", "done"}\fR
+So many bytes are here.
+.TP
+\fB{"event": "waiting", "index", "reason"}\fR
+It is held back on purpose.
+.TP
+\fB{"event": "placed", "index", "from": {"peers", "origin", "store"}}\fR
+It is at its destination, and so many of its bytes came from other hosts, from the service's web seeds, and from what
+this host had.
+.TP
+\fB{"event": "failed", "index", "reason"}\fR
+It is left to the package manager.
+.TP
+\fB{"event": "done", "placed", "failed", "bytes": {"peers", "origin", "store"}}\fR
+The last event.
+.SH EXIT STATUS
+.TP
+.B 0
+All is well; for
+.BR fetch ,
+every package is in place.
+.TP
+.B 1
+There were problems.
+.TP
+.B 2
+The command line, the configuration or the request makes no sense.
+.TP
+.B 3
+.B fetch
+left some packages to the package manager.
+.SH FILES
+.TP
+.I /etc/pkgtorrent/agent.toml
+The configuration: see
+.BR pkgtorrent.conf (5).
+.TP
+.I /var/lib/pkgtorrent
+The state directory: the store, the agent's socket
+.IR agent.sock ,
+its process id
+.I agent.pid
+and its log
+.IR agent.log .
+It can be deleted while no agent runs.
+.SH ENVIRONMENT
+.TP
+.B STATE_DIRECTORY
+The state directory of
+.BR "pkgtorrent agent" ,
+as systemd sets it for a unit. The other commands do not look at it: there it belongs to whoever calls them.
+.TP
+.BR XDG_STATE_HOME ", " HOME
+Where users other than root have their state directory.
+.TP
+.BR http_proxy ", " https_proxy ", " no_proxy
+The proxy, unless one is configured.
+.TP
+.B RUST_LOG
+What is logged: error, warn, info (the default), debug.
+.SH SEE ALSO
+.BR pkgtorrent.conf (5),
+.BR pkgtorrent\-service (8)
+"#;
+
+fn main() -> anyhow::Result<()> {
+    let target: PathBuf = std::env::args_os().nth(1).context("usage: generate DIR")?.into();
+    write(&target.join("man/pkgtorrent.1"), &command_page()?)?;
+    write(&target.join("man/pkgtorrent.conf.5"), &conf_page())?;
+    let default = target.join("packaging").join(DEFAULT_CONFIG.trim_start_matches('/'));
+    write(&default, &default_file())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let directory = path.parent().context("a path without a directory")?;
+    std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    std::fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+/// One page for all commands: somebody who looks for one of them does not know yet what they are called.
+fn command_page() -> anyhow::Result<String> {
+    let mut command = Args::command().disable_help_subcommand(true);
+    command.build();
+    let commands = commands_below(&command);
+    let main = Man::new(command.clone()).section("1").date("");
+    let mut page = rendered(|out| main.render_title(out))?;
+    page.push_str(&paragraphs(&rendered(|out| main.render_name_section(out))?));
+    page.push_str(".SH SYNOPSIS\n");
+    for (place, command) in commands.iter().enumerate() {
+        page.push_str(if place > 0 { ".br\n" } else { "" });
+        page.push_str(&synopsis(command));
+    }
+    page.push_str(&paragraphs(&rendered(|out| main.render_description_section(out))?));
+    page.push_str(".SH COMMANDS\n");
+    for command in &commands {
+        page.push_str(&format!(".SS {}\n", roff(&name(command))));
+        let man = Man::new(without_globals(command));
+        page.push_str(&body(&rendered(|out| man.render_description_section(out))?));
+        page.push_str(&body(&rendered(|out| man.render_options_section(out))?));
+    }
+    page.push_str(&paragraphs(&rendered(|out| main.render_options_section(out))?));
+    page.push_str(MORE);
+    Ok(page)
+}
+
+/// The commands that can be called, each before those below it.
+fn commands_below(command: &Command) -> Vec<Command> {
+    let mut found = Vec::new();
+    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        if !command.is_subcommand_required_set() {
+            found.push(command.clone());
+        }
+        found.extend(commands_below(command));
+    }
+    found
+}
+
+/// How a command is called, with the program's name.
+fn name(command: &Command) -> String {
+    command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned()
+}
+
+fn synopsis(command: &Command) -> String {
+    let mut line = format!("\\fB{}\\fR", roff(&name(command)));
+    for argument in own_arguments(command) {
+        let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
+        let value = value.map(|names| format!("\\fI{}\\fR", roff(&names.join(" "))));
+        let many = if argument.get_action().takes_values() && argument.is_positional() { "..." } else { "" };
+        line.push_str(&match (argument.get_long(), value) {
+            (Some(long), Some(value)) => format!(" [\\fB\\-\\-{}\\fR {value}]", roff(long)),
+            (Some(long), None) => format!(" [\\fB\\-\\-{}\\fR]", roff(long)),
+            (None, value) => format!(" {}{many}", value.unwrap_or_default()),
+        });
+    }
+    line.push('\n');
+    line
+}
+
+/// What a command takes that the program as a whole does not.
+fn own_arguments(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|argument| {
+        let is_standard = matches!(argument.get_id().as_str(), "help" | "version");
+        !argument.is_hide_set() && !argument.is_global_set() && !is_standard
+    })
+}
+
+fn without_globals(command: &Command) -> Command {
+    let own: Vec<_> = own_arguments(command).map(Arg::get_id).collect();
+    let others = command.get_arguments().filter(|argument| !own.contains(&argument.get_id()));
+    let others: Vec<_> = others.map(|argument| argument.get_id().clone()).collect();
+    others.iter().fold(command.clone(), |command, id| command.mut_arg(id, |argument| argument.hide(true)))
+}
+
+fn rendered(render: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> anyhow::Result<String> {
+    let mut out = Vec::new();
+    render(&mut out)?;
+    Ok(String::from_utf8(out)?)
+}
+
+/// A section's text without its heading, to stand below another.
+fn body(section: &str) -> String {
+    let is_heading = |line: &&str| line.starts_with(".SH ");
+    let lines = section.lines().filter(|line| !is_heading(line)).map(|line| format!("{line}\n"));
+    paragraphs(&lines.collect::<String>())
+}
+
+/// Empty lines as roff has them, and without the definition that each section brings along: the title has it.
+fn paragraphs(text: &str) -> String {
+    let is_definition = |line: &&str| line.starts_with(".ie \\n(.g .ds Aq") || line.starts_with(".el .ds Aq");
+    let lines = text.lines().filter(|line| !is_definition(line));
+    lines.map(|line| if line.is_empty() { ".sp\n".to_owned() } else { format!("{line}\n") }).collect()
+}
+
+fn conf_page() -> String {
+    let mut page = String::from(
+        ".TH PKGTORRENT.CONF 5\n.SH NAME\npkgtorrent.conf \\- configuration of pkgtorrent on a host\n\
+         .SH SYNOPSIS\n.I /etc/pkgtorrent/agent.toml\n\
+         .SH DESCRIPTION\nTOML: a key and its value on each line. Unknown keys are refused. Files named\n\
+         .I *.toml\nin the directory\n.I agent.toml.d\nbeside it override it, in the order of their names; \
+         the command line overrides all.\n",
+    );
+    page.push_str(&manual_section(KEY_DOCS));
+    page.push_str(".SH SEE ALSO\n.BR pkgtorrent (1)\n");
+    page
+}

@@ -1,0 +1,288 @@
+//! The command line of `pkgtorrent`. Its help texts are the manual page's too.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use pkgtorrent_settings::{SettingsError, wrong};
+
+use crate::settings::{DEFAULT_CONFIG, Keys, Service, Settings, default_state_dir};
+
+/// What the exit status of `fetch` says.
+pub const FETCH_EXIT_STATUS: &str = "Exit status: 0 when every package is in place, 3 when some are left to the \
+                                     package manager, 2 for bad input, a wrong command line or configuration.";
+
+/// What the exit status of the other commands says.
+pub const EXIT_STATUS: &str = "Exit status: 0 when all is well, 1 when there were problems, 2 for a wrong command line \
+                               or configuration.";
+
+/// Fetches the packages of a transaction before the package manager downloads them, keeps them, and shares them with
+/// the other hosts.
+///
+/// A package manager's plugin calls `pkgtorrent fetch`. It asks an agent, which is started when none runs, and puts
+/// what the agent has into the package manager's cache. Whatever goes wrong is left to the package manager, which
+/// then downloads as it always did.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "pkgtorrent", version, max_term_width = 100, after_help = EXIT_STATUS)]
+pub struct Args {
+    /// The configuration file [default: /etc/pkgtorrent/agent.toml, if it is there]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// The directory that holds all of one agent's state: store, socket, log [default: /var/lib/pkgtorrent for root,
+    /// else pkgtorrent in $XDG_STATE_HOME or in ~/.local/state]
+    ///
+    /// Each state directory has an agent of its own, so that several run on one machine. An agent that systemd starts
+    /// takes the directory in $STATE_DIRECTORY.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state_dir: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Puts a transaction's packages where the package manager looks for them
+    ///
+    /// Reads one request from standard input, as JSON, and writes an event a line to standard output. A package appears
+    /// at its destination only after its whole digest matched. If no agent runs, one is started, which keeps sharing
+    /// after this command has ended; in a chroot, a container or an image build nothing is left running.
+    #[command(after_help = FETCH_EXIT_STATUS)]
+    Fetch(FetchArgs),
+
+    /// Runs the agent, in the foreground, until it is asked to end or nobody needs it any longer
+    ///
+    /// `fetch` starts an agent when it needs one, so this is for systemd's unit and for looking at what it does. When
+    /// root calls it, it gives up root's rights for those of the configured user first.
+    #[command(after_help = EXIT_STATUS)]
+    Agent(AgentArgs),
+
+    /// Says what the agent has and does
+    ///
+    /// Problems, for which the exit status is 1, are that no agent runs or that it does not answer.
+    #[command(after_help = EXIT_STATUS)]
+    Status {
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Puts packages into the agent's store, lists or checks them
+    #[command(after_help = EXIT_STATUS)]
+    Store {
+        /// What to do with the store.
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
+}
+
+/// How to fetch.
+#[derive(Debug, Clone, clap::Args)]
+pub struct FetchArgs {
+    /// The service to ask, or `auto` for the hosts of the packages' own URLs [default: as configured]
+    ///
+    /// A URL without a path means the service's default prefix. If it is empty nothing is asked.
+    #[arg(long, value_name = "URL")]
+    pub service: Option<Service>,
+
+    /// The address for other hosts of an agent that is started for this [default: [::]:7071]
+    ///
+    /// Agents do not fetch from each other yet: the address is checked and kept, and nothing listens there.
+    ///
+    /// When the port is busy, any free one is taken instead. An agent that runs already keeps its own.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+
+    /// Start no agent: download within this command and leave nothing running
+    #[arg(long)]
+    pub in_process: bool,
+}
+
+/// How to run the agent.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AgentArgs {
+    /// The address for other hosts [default: [::]:7071]
+    ///
+    /// Agents do not fetch from each other yet: the address is checked and kept, and nothing listens there.
+    ///
+    /// When the port is busy, any free one is taken instead.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+
+    /// Leave the terminal, and say `ready` on standard output once the socket can be asked: how `fetch` starts it
+    #[arg(long, hide = true)]
+    pub detach: bool,
+
+    /// What to do with an agent that runs; none runs one.
+    #[command(subcommand)]
+    pub command: Option<AgentCommand>,
+}
+
+/// What to do with an agent that runs.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum AgentCommand {
+    /// Ends the agent that runs and waits until it has ended
+    ///
+    /// It is fine if none runs.
+    #[command(after_help = EXIT_STATUS)]
+    Stop,
+}
+
+/// What to do with the store.
+#[derive(Debug, Clone, Subcommand)]
+pub enum StoreCommand {
+    /// Copies package files into the store, so that they are shared
+    ///
+    /// This is for what the package manager had to download itself. The files stay as they are.
+    #[command(after_help = EXIT_STATUS)]
+    Add {
+        /// The package files
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+
+        /// Write nothing but errors
+        #[arg(long)]
+        quiet: bool,
+    },
+
+    /// Lists the store's packages: digest, size, and when each was last wanted
+    #[command(after_help = EXIT_STATUS)]
+    List {
+        /// Write JSON, an object a line
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Reads every package again and drops those that do not match their digest
+    ///
+    /// A package that had to be dropped is a problem, for which the exit status is 1.
+    #[command(after_help = EXIT_STATUS)]
+    Verify {
+        /// Write JSON, an object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Args {
+    /// The settings: what the command line says, then what the configuration says, then the defaults.
+    pub fn settings(&self) -> Result<Settings, SettingsError> {
+        let (service, listen) = match &self.command {
+            Command::Fetch(fetch) => (fetch.service.clone(), fetch.listen),
+            Command::Agent(agent) => (None, agent.listen),
+            Command::Status { .. } | Command::Store { .. } => (None, None),
+        };
+        let from_file = Keys::read(self.config.as_deref(), Path::new(DEFAULT_CONFIG))?;
+        Keys { service, listen, ..Keys::default() }.or(from_file).settle()
+    }
+
+    /// The state directory, as an absolute path: an agent leaves the directory that it was started in.
+    pub fn state_dir(&self) -> Result<PathBuf, SettingsError> {
+        let is_service = matches!(&self.command, Command::Agent(AgentArgs { command: None, .. }));
+        let Some(named) = &self.state_dir else { return default_state_dir(is_service) };
+        std::path::absolute(named)
+            .map_err(|error| wrong("--state-dir", format!("{}: {error}", named.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once("pkgtorrent").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let lines = [
+            "--config c --state-dir /d agent stop",
+            "agent --config c --state-dir /d stop",
+            "agent stop --config c --state-dir /d",
+            "--config c store --state-dir /d list",
+            "fetch --state-dir=/d --in-process --config=c",
+        ];
+        for line in lines {
+            let args = parsed(line).expect(line);
+            assert_eq!(args.config.as_deref(), Some(Path::new("c")), "{line}");
+            assert_eq!(args.state_dir().expect(line), Path::new("/d"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_a_usage_error() {
+        for line in [
+            "",
+            "store",
+            "store add",
+            "fetch --service mirror",
+            "fetch --listen 7071",
+            "agent start",
+            "status extra",
+            "stats",
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        assert_eq!(parsed("--help").expect_err("help").kind(), ErrorKind::DisplayHelp);
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("agent.toml");
+        std::fs::write(&file, "service = \"http://file/\"\nlisten = \"127.0.0.1:1\"\nseed_min = 4")
+            .expect("written");
+        let settings = |line: &str| {
+            let mut args = parsed(line).expect(line);
+            args.config = Some(file.clone());
+            let settings = args.settings().expect(line);
+            assert_eq!(settings.seed_min.as_secs(), 4, "{line}");
+            let service = match settings.service {
+                Service::Url(url) => url,
+                other => format!("{other:?}"),
+            };
+            (service, settings.listen.port())
+        };
+        let from_file = "http://file/pkgtorrent/v1/".to_owned();
+        assert_eq!(settings("status"), (from_file.clone(), 1));
+        assert_eq!(
+            settings("fetch --service http://line --listen [::1]:2"),
+            ("http://line/pkgtorrent/v1/".into(), 2)
+        );
+        assert_eq!(settings("fetch --service auto"), ("Auto".into(), 1));
+        assert_eq!(settings("fetch --service="), ("None".into(), 1));
+        assert_eq!(settings("agent --listen 0.0.0.0:3"), (from_file, 3));
+    }
+
+    #[test]
+    fn a_relative_state_directory_becomes_absolute() {
+        let here = std::env::current_dir().expect("a directory");
+        assert_eq!(
+            parsed("--state-dir d status").expect("parses").state_dir().expect("absolute"),
+            here.join("d")
+        );
+        assert!(parsed("--state-dir= status").is_err_and(|error| error.exit_code() == 2));
+    }
+
+    #[test]
+    fn what_fetch_passes_to_an_agent_stays_hidden() {
+        let args = parsed("agent --detach").expect("parses");
+        assert!(matches!(args.command, Command::Agent(AgentArgs { detach: true, command: None, .. })));
+        let mut command = Args::command();
+        command.build();
+        let agent = command.find_subcommand_mut("agent").expect("there");
+        assert!(!agent.render_long_help().to_string().contains("--detach"));
+    }
+}

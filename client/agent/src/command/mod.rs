@@ -1,0 +1,119 @@
+//! The commands of the `pkgtorrent` program.
+
+pub mod agent;
+pub mod fetch;
+pub mod status;
+pub mod store;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{AgentArgs, AgentCommand, Args, Command, StoreCommand};
+use crate::control::client::{ConnectError, Connection};
+use crate::log::Messages;
+use crate::start::{Start, connect_or_start, leave_caller_behind};
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const DEFAULT_LOG: &str = "info";
+
+/// Problems were found.
+const PROBLEMS: u8 = 1;
+
+/// A wrong command line or configuration, as clap has it: trying again will not help.
+const MISCONFIGURED: u8 = 2;
+
+/// Does what the command line says.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    match &args.command {
+        // It has a form of its own in which to say what went wrong.
+        Command::Fetch(fetch) => fetch::run(args, fetch),
+        Command::Agent(agent @ AgentArgs { command: None, .. }) => run_agent(args, agent),
+        Command::Agent(AgentArgs { command: Some(AgentCommand::Stop), .. }) => report(stop(args)),
+        Command::Status { json } => {
+            report(state_dir(args).and_then(|dir| status::run(&dir, *json)).map(|()| true))
+        }
+        Command::Store { command } => report(run_store(args, command)),
+    }
+}
+
+fn run_agent(args: &Args, agent: &AgentArgs) -> ExitCode {
+    if agent.detach
+        && let Err(error) = leave_caller_behind()
+    {
+        eprintln!("pkgtorrent: leaving the caller's session: {error}");
+        return ExitCode::from(PROBLEMS);
+    }
+    start_log();
+    let settings = match args.settings() {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("pkgtorrent: {error}");
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
+    report(state_dir(args).and_then(|dir| agent::run(settings, &dir, agent.detach)).map(|()| true))
+}
+
+fn run_store(args: &Args, command: &StoreCommand) -> anyhow::Result<bool> {
+    match command {
+        StoreCommand::Add { files, quiet } => store::add(connect(args)?, files, *quiet),
+        StoreCommand::List { json } => store::list(connect(args)?, false, *json),
+        StoreCommand::Verify { json } => store::list(connect(args)?, true, *json),
+    }
+}
+
+/// Connects to the agent that is needed for what the store has, and starts it if there is none.
+fn connect(args: &Args) -> anyhow::Result<Connection> {
+    let start = Start {
+        state_dir: state_dir(args)?,
+        is_named: args.state_dir.is_some(),
+        config: args.config.clone(),
+        listen: None,
+        background: args.settings()?.background,
+        temporary_parent: PathBuf::new(),
+    };
+    let nowhere =
+        |_, _| Err(std::io::Error::other("there is no store without an agent, and none may be left running"));
+    Ok(connect_or_start(&start, nowhere)?)
+}
+
+/// Ends the agent and waits until it has ended. It is fine if none runs.
+fn stop(args: &Args) -> anyhow::Result<bool> {
+    match Connection::connect(&state_dir(args)?) {
+        Ok(agent) => agent.stop()?,
+        Err(ConnectError::OtherVersion { agent, .. }) => agent.stop()?,
+        Err(ConnectError::NoAgent(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(true)
+}
+
+fn state_dir(args: &Args) -> anyhow::Result<PathBuf> {
+    Ok(args.state_dir()?)
+}
+
+/// The exit status of a command that says what went wrong on standard error.
+fn report(result: anyhow::Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(PROBLEMS),
+        Err(error) => {
+            eprintln!("pkgtorrent: {error:#}");
+            ExitCode::from(PROBLEMS)
+        }
+    }
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(Messages::default)
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,409 @@
+//! Packages on their way: from a bundle to a file in the store.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pkgtorrent_protocol::control::Sources;
+use pkgtorrent_protocol::layout::Extent;
+use pkgtorrent_protocol::metainfo::BundleInfo;
+use pkgtorrent_protocol::{Algorithm, PackageDigest, PieceLen, Sha256Digest};
+use pkgtorrent_swarm::{Action, BundleId, Event as SwarmEvent, FileIndex, Outcome, RequestId, SourceId};
+use tokio::task::AbortHandle;
+
+use super::event::{Sealed, Task, is_alias};
+use super::passing::from_store;
+use super::request::Errand;
+use super::{Engine, PROGRESS_INTERVAL, UNWANTED_GRACE, WantedState};
+use crate::origin::package_url;
+use crate::store::Partial;
+
+/// One package on its way.
+#[derive(Debug)]
+pub(super) struct Download {
+    bundle: BundleId,
+    file: FileIndex,
+    extent: Extent,
+    piece_len: PieceLen,
+    partial: Partial,
+    name: String,
+    /// The digests under which it is wanted.
+    digests: Vec<PackageDigest>,
+    from: Sources,
+    /// Which of its pieces are counted there. Some come twice: a server that knows no ranges sends everything.
+    counted: Vec<bool>,
+    last_failure: Option<String>,
+    /// How many bytes commands were told of.
+    told: u64,
+}
+
+/// One request that is under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    identity: Sha256Digest,
+    abort: AbortHandle,
+}
+
+impl Download {
+    /// What of it is here.
+    pub(super) fn done(&self) -> u64 {
+        (self.from.peers + self.from.origin + self.from.store).min(self.extent.size)
+    }
+
+    /// How many bytes this piece of the bundle adds to what is here of the package.
+    fn count(&mut self, piece: u32) -> u64 {
+        let nth = piece.saturating_sub(self.extent.first_piece);
+        match self.counted.get_mut(nth as usize) {
+            Some(is_counted) if !*is_counted => *is_counted = true,
+            _ => return 0,
+        }
+        let piece_len = u64::from(self.piece_len.bytes());
+        self.extent.size.saturating_sub(u64::from(nth) * piece_len).min(piece_len)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[cfg(test)]
+    pub(super) fn partial(&self) -> &Partial {
+        &self.partial
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.extent.size
+    }
+}
+
+impl Engine {
+    pub(super) fn start_download(
+        &mut self,
+        id: BundleId,
+        digest: PackageDigest,
+        file: u32,
+    ) -> Result<(), String> {
+        let Some(wanted) = self.wanted.get(&digest) else { return Ok(()) };
+        let (size, name) = (wanted.size, wanted.name.clone());
+        let Some(info) = self.bundles.get(&id).and_then(|bundle| bundle.info.clone()) else { return Ok(()) };
+        let extents = info.layout().extents();
+        let index = extents
+            .binary_search_by_key(&file, |extent| extent.file)
+            .map_err(|_| format!("the plan names file {file} of its bundle, which is no package"))?;
+        let (extent, package) = (extents[index], &info.packages()[index]);
+        if extent.size != size {
+            return Err(format!("the service has it with {} bytes, not {size}", extent.size));
+        }
+        let identity = package.identity;
+        if digest.identity().is_some_and(|asked| asked != identity) {
+            return Err(format!("the plan names {identity} for it"));
+        }
+        if let Some(wanted) = self.wanted.get_mut(&digest) {
+            wanted.state = WantedState::Downloading(identity);
+        }
+        if self.store.size(&identity) == Some(size) {
+            // Wanted by a digest that the store does not know it by. Whoever places it checks that digest.
+            self.arrived_whole(&digest, identity, from_store(size));
+            return Ok(());
+        }
+        if let Some(download) = self.downloads.get_mut(&identity) {
+            download.digests.push(digest);
+            return Ok(());
+        }
+        let partial = self.store.begin(identity, size, &self.needs()).map_err(|error| error.to_string())?;
+        // Below the number of a bundle's files, which is a u32.
+        let file = FileIndex(index as u32);
+        let download = Download {
+            bundle: id,
+            file,
+            extent,
+            piece_len: info.layout().piece_len(),
+            partial: partial.clone(),
+            name,
+            digests: vec![digest],
+            from: Sources::default(),
+            counted: vec![false; extent.pieces as usize],
+            last_failure: None,
+            told: 0,
+        };
+        self.downloads.insert(identity, download);
+        if let Some(bundle) = self.bundles.get_mut(&id) {
+            bundle.downloads.push((file, identity));
+        }
+        if partial.is_new() {
+            self.resumed(&partial, Ok(Vec::new()));
+        } else {
+            self.spawn_resume(partial, info, extent);
+        }
+        Ok(())
+    }
+
+    fn spawn_resume(&self, partial: Partial, info: Arc<BundleInfo>, extent: Extent) {
+        let events = self.yard.events.clone();
+        tokio::task::spawn_blocking(move || {
+            let hashes = package_hashes(&info, &extent);
+            let result = partial.verified_pieces(info.layout().piece_len(), hashes);
+            let _ = events.blocking_send(Task::Resumed { partial, result }.into());
+        });
+    }
+
+    /// What an earlier run left of a package is known.
+    pub(super) fn resumed(&mut self, partial: &Partial, result: std::io::Result<Vec<u32>>) {
+        let identity = partial.identity();
+        let Some(download) = self.download_of(partial) else { return };
+        let pieces = match result {
+            Ok(pieces) => pieces,
+            Err(error) => {
+                let reason = format!("what is there of it cannot be read: {error}");
+                return self.give_up(identity, &reason, false);
+            }
+        };
+        let (bundle, file, first) = (download.bundle, download.file, download.extent.first_piece);
+        let have: Vec<u32> = pieces.into_iter().map(|piece| first + piece).collect();
+        download.from.store = have.iter().map(|piece| download.count(*piece)).sum();
+        self.tell_swarm(SwarmEvent::Want { bundle, file, have });
+    }
+
+    /// Tells the swarm, and does what it decides.
+    pub(super) fn tell_swarm(&mut self, event: SwarmEvent) {
+        let actions = self.swarm.handle(event, self.now());
+        self.act(actions);
+    }
+
+    pub(super) fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Request { request, source, bundle, file, first_piece, pieces } => {
+                    self.start_request(request, source, bundle, file, first_piece..first_piece + pieces);
+                }
+                Action::Cancel { request } => {
+                    if let Some(running) = self.running.remove(&request) {
+                        running.abort.abort();
+                    }
+                }
+                Action::Whole { bundle, file } => self.seal(bundle, file),
+                Action::GiveUp { bundle, file, reason } => {
+                    if let Some(identity) = self.identity_of(bundle, file) {
+                        let last = self.downloads.get(&identity).and_then(|it| it.last_failure.clone());
+                        let reason = match last {
+                            Some(last) => format!("{reason}: {last}"),
+                            None => reason.to_string(),
+                        };
+                        self.give_up(identity, &reason, true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn identity_of(&self, bundle: BundleId, file: FileIndex) -> Option<Sha256Digest> {
+        let downloads = &self.bundles.get(&bundle)?.downloads;
+        downloads.iter().find(|(other, _)| *other == file).map(|(_, identity)| *identity)
+    }
+
+    fn start_request(
+        &mut self,
+        request: RequestId,
+        source: SourceId,
+        bundle: BundleId,
+        file: FileIndex,
+        pieces: std::ops::Range<u32>,
+    ) {
+        let identity = self.identity_of(bundle, file);
+        let download = identity.and_then(|identity| Some((identity, self.downloads.get(&identity)?)));
+        let info = self.bundles.get(&bundle).and_then(|bundle| bundle.info.clone());
+        let seed = self.web_seeds.iter().find(|seed| seed.source == source);
+        let (Some((identity, download)), Some(info), Some(seed)) = (download, info, seed) else {
+            // What the swarm asks for is what it was told of.
+            debug_assert!(false, "a request for what is not there");
+            return;
+        };
+        let errand = Errand {
+            request,
+            url: package_url(&seed.url, &info.packages()[file.0 as usize]),
+            extent: download.extent,
+            pieces,
+            partial: download.partial.clone(),
+            info,
+        };
+        let task = tokio::spawn(errand.run(self.yard.clone()));
+        self.running.insert(request, Running { identity, abort: task.abort_handle() });
+    }
+
+    /// Pieces arrived; those that were right are written, even if the request was cancelled meanwhile.
+    pub(super) fn arrived(&mut self, request: RequestId, partial: &Partial, pieces: Vec<(u32, bool)>) {
+        for (piece, is_right) in pieces {
+            if let Some(download) = self.download_of(partial) {
+                if is_right {
+                    let bytes = download.count(piece);
+                    download.from.origin += bytes;
+                    self.received.origin += bytes;
+                } else {
+                    download.last_failure = Some(format!("piece {piece} does not match its hash"));
+                }
+            }
+            self.tell_swarm(match is_right {
+                true => SwarmEvent::Verified { request, piece },
+                false => SwarmEvent::Corrupt { request, piece },
+            });
+        }
+    }
+
+    /// The store's disk does not take a piece: this package cannot be had, whatever the sources do.
+    pub(super) fn unwritable(&mut self, request: RequestId, error: &std::io::Error) {
+        if let Some(running) = self.running.get(&request) {
+            self.give_up(running.identity, &format!("it cannot be written: {error}"), false);
+        }
+    }
+
+    /// A request is over.
+    pub(super) fn request_ended(&mut self, request: RequestId, outcome: Outcome, reason: Option<String>) {
+        let Some(running) = self.running.remove(&request) else { return };
+        if let (Some(reason), Some(download)) = (reason, self.downloads.get_mut(&running.identity)) {
+            tracing::debug!("{}: {reason}", download.name);
+            download.last_failure = Some(reason);
+        }
+        self.tell_swarm(SwarmEvent::Ended { request, outcome });
+    }
+
+    /// The download that this file is of. What a task says of the file of one that was given up meanwhile is not true of
+    /// another one of the same package.
+    fn download_of(&mut self, partial: &Partial) -> Option<&mut Download> {
+        let download = self.downloads.get_mut(&partial.identity())?;
+        download.partial.is_same_as(partial).then_some(download)
+    }
+
+    /// Every piece is here: the whole digest has the last word.
+    fn seal(&mut self, bundle: BundleId, file: FileIndex) {
+        let Some(identity) = self.identity_of(bundle, file) else { return };
+        let Some(download) = self.downloads.get(&identity) else { return };
+        let mut aliases: Vec<Algorithm> =
+            download.digests.iter().filter(|digest| is_alias(digest)).map(PackageDigest::algorithm).collect();
+        aliases.sort_unstable();
+        aliases.dedup();
+        let (partial, events) = (download.partial.clone(), self.yard.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let seal = || {
+                let digests = partial.digests(&aliases)?;
+                if digests.identity != identity {
+                    return Ok(Sealed::Mismatch);
+                }
+                partial.finish()?;
+                Ok(Sealed::Whole(digests))
+            };
+            let result = seal();
+            let _ = events.blocking_send(Task::Sealed { partial, result }.into());
+        });
+    }
+
+    /// A package's digest is known.
+    pub(super) fn sealed(&mut self, partial: &Partial, result: std::io::Result<Sealed>) {
+        let identity = partial.identity();
+        let Some(download) = self.download_of(partial) else { return };
+        let digests = match result {
+            Ok(Sealed::Whole(digests)) => digests,
+            Ok(Sealed::Mismatch) => {
+                let (bundle, file) = (download.bundle, download.file);
+                download.from = Sources::default();
+                download.counted.fill(false);
+                download.last_failure = Some("its pieces match their hashes, the whole does not".into());
+                return self.tell_swarm(SwarmEvent::DigestMismatch { bundle, file });
+            }
+            Err(error) => {
+                return self.give_up(identity, &format!("it cannot be kept: {error}"), false);
+            }
+        };
+        let Some(download) = self.downloads.remove(&identity) else { return };
+        let is_other = |digest: &PackageDigest| {
+            let of_its_kind = digests.aliases.iter().find(|found| found.algorithm() == digest.algorithm());
+            of_its_kind.is_some_and(|found| found != digest)
+        };
+        // One that was wanted only when the package was being read is checked by whoever places it.
+        let (wrong, right): (Vec<PackageDigest>, Vec<PackageDigest>) =
+            download.digests.iter().partition(|digest| is_other(digest));
+        let aliases: Vec<PackageDigest> =
+            right.iter().copied().filter(|digest| digests.aliases.contains(digest)).collect();
+        if let Err(error) = self.store.enter(identity, download.extent.size, &aliases) {
+            tracing::warn!("{}: {error}", download.name);
+        }
+        self.forget_file(download.bundle, download.file);
+        for (nth, digest) in right.iter().enumerate() {
+            // Under its other digests it is there as well, by then.
+            let from = if nth == 0 { download.from } else { from_store(download.extent.size) };
+            self.arrived_whole(digest, identity, from);
+        }
+        for digest in wrong {
+            self.fail(&digest, "what the service has for it is another package");
+        }
+    }
+
+    /// A package cannot be had.
+    fn give_up(&mut self, identity: Sha256Digest, reason: &str, keep: bool) {
+        let Some(download) = self.downloads.remove(&identity) else { return };
+        tracing::warn!("{} is left to the package manager: {reason}", download.name);
+        self.store.abandon(&identity, keep);
+        self.forget_file(download.bundle, download.file);
+        for digest in download.digests {
+            self.fail(&digest, reason);
+        }
+    }
+
+    /// The swarm need not care for a file any more, nor for a bundle of which it was the last.
+    fn forget_file(&mut self, bundle: BundleId, file: FileIndex) {
+        if let Some(bundle) = self.bundles.get_mut(&bundle) {
+            bundle.downloads.retain(|(other, _)| *other != file);
+        }
+        self.tell_swarm(SwarmEvent::Unwant { bundle, file });
+        self.leave_if_unused(bundle);
+    }
+
+    /// Ends what nobody has waited for in a while; what is there of it is kept.
+    pub(super) fn drop_unwanted(&mut self, now: Instant) {
+        let is_over =
+            |since: &Option<Instant>| since.is_some_and(|since| now.duration_since(since) >= UNWANTED_GRACE);
+        let dropped: Vec<(PackageDigest, WantedState)> = self
+            .wanted
+            .iter()
+            .filter(|(_, wanted)| is_over(&wanted.unwanted_since))
+            .map(|(digest, wanted)| (*digest, wanted.state))
+            .collect();
+        for (digest, state) in dropped {
+            self.wanted.remove(&digest);
+            let WantedState::Downloading(identity) = state else { continue };
+            let Some(download) = self.downloads.get_mut(&identity) else { continue };
+            download.digests.retain(|other| *other != digest);
+            if download.digests.is_empty() {
+                self.give_up(identity, "nobody waits for it", true);
+            }
+        }
+    }
+
+    /// Tells commands how far their packages are.
+    pub(super) fn tell_progress(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.progress_told) < PROGRESS_INTERVAL {
+            return;
+        }
+        self.progress_told = now;
+        for download in self.downloads.values_mut() {
+            let done = download.done();
+            if done <= download.told {
+                continue;
+            }
+            download.told = done;
+            for digest in &download.digests {
+                let Some(wanted) = self.wanted.get(digest) else { continue };
+                for (session, index) in &wanted.waiters {
+                    if let Some(session) = self.sessions.get(session) {
+                        session.progress(*index, done);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A package's part of its bundle's piece hashes.
+fn package_hashes<'a>(info: &'a BundleInfo, extent: &Extent) -> &'a [u8] {
+    use pkgtorrent_protocol::layout::BLOCK_HASH_LEN;
+    let start = extent.first_piece as usize * BLOCK_HASH_LEN;
+    &info.block_hashes()[start..start + extent.pieces as usize * BLOCK_HASH_LEN]
+}

@@ -1,0 +1,76 @@
+//! How long the agent stays when nobody asks for anything.
+
+use std::time::{Duration, Instant};
+
+/// The agent shares what it has for a while after the last package was wanted, and stays a while after the last command
+/// was connected. When both are over it ends.
+#[derive(Debug)]
+pub(super) struct Lifetime {
+    seed_min: Duration,
+    idle_timeout: Duration,
+    last_use: Option<Instant>,
+    last_connected: Instant,
+    connections: usize,
+}
+
+impl Lifetime {
+    pub(super) fn new(seed_min: Duration, idle_timeout: Duration, now: Instant) -> Self {
+        Self { seed_min, idle_timeout, last_use: None, last_connected: now, connections: 0 }
+    }
+
+    /// Somebody wants a package, got one, or brought one.
+    pub(super) fn used(&mut self, now: Instant) {
+        self.last_use = Some(now);
+    }
+
+    pub(super) fn connected(&mut self) {
+        self.connections += 1;
+    }
+
+    pub(super) fn disconnected(&mut self, now: Instant) {
+        self.connections = self.connections.saturating_sub(1);
+        self.last_connected = now;
+    }
+
+    /// How long it will be until the end, if nobody asks for anything from now on.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        let seeding = self.last_use.map(|used| used + self.seed_min);
+        let idle = self.last_connected + self.idle_timeout;
+        seeding.map_or(idle, |seeding| seeding.max(idle)).saturating_duration_since(now)
+    }
+
+    pub(super) fn is_over(&self, now: Instant, is_busy: bool) -> bool {
+        !is_busy && self.connections == 0 && self.left(now).is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn it_ends_after_the_longer_of_both_times() {
+        let start = Instant::now();
+        let mut lifetime = Lifetime::new(10 * SECOND, 3 * SECOND, start);
+        assert!(!lifetime.is_over(start + 2 * SECOND, false));
+        assert!(lifetime.is_over(start + 3 * SECOND, false), "nobody used it");
+        lifetime.used(start + 2 * SECOND);
+        assert!(!lifetime.is_over(start + 11 * SECOND, false));
+        assert!(lifetime.is_over(start + 12 * SECOND, false));
+        assert_eq!(lifetime.left(start + 5 * SECOND), 7 * SECOND);
+    }
+
+    #[test]
+    fn a_connection_or_work_keeps_it() {
+        let start = Instant::now();
+        let mut lifetime = Lifetime::new(SECOND, SECOND, start);
+        lifetime.connected();
+        assert!(!lifetime.is_over(start + 60 * SECOND, false));
+        lifetime.disconnected(start + 60 * SECOND);
+        assert!(!lifetime.is_over(start + 60 * SECOND, false), "it is idle only from now on");
+        assert!(!lifetime.is_over(start + 70 * SECOND, true));
+        assert!(lifetime.is_over(start + 70 * SECOND, false));
+    }
+}

@@ -1,0 +1,338 @@
+//! The engine: the one owner of everything that the agent knows.
+//!
+//! *Participants*: commands, each over a [`Session`]; services, which are asked for plans; web seeds, which are read from;
+//! the [`Store`]; and the [`Swarm`], which decides what is asked from whom.
+//!
+//! Tasks do the waiting: they speak with commands, services and web seeds, hash and write, and tell the engine what came
+//! of it as an [`Event`]. Only the engine's loop changes state, so nothing here has a lock.
+//!
+//! A digest that somebody wants is in `wanted` until it is in the store or cannot be had, however many want it. Its way:
+//! a plan is asked for ([`plans`]), the bundle's info dictionary is read ([`bundles`]), the package is downloaded ([`downloads`]), its
+//! digest is checked, and it is passed to those who wait ([`passing`]).
+
+mod adding;
+mod bundles;
+mod downloads;
+mod event;
+mod lifetime;
+mod passing;
+mod plans;
+mod request;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pkgtorrent_protocol::control::Sources;
+use pkgtorrent_protocol::socket::{ALIVE_INTERVAL, Answer, Need, Request};
+use pkgtorrent_protocol::{InfoHash, PackageDigest, Sha256Digest};
+use pkgtorrent_swarm::{BundleId, RequestId, Swarm};
+use tokio::sync::{Semaphore, mpsc};
+
+pub use event::{Caller, Event, Outgoing, SessionId};
+pub(crate) use session::ANSWERS_MAX;
+
+use self::bundles::{Bundle, WebSeed};
+use self::downloads::{Download, Running};
+use self::event::{PlanId, Task, TaskEvent};
+use self::lifetime::Lifetime;
+use self::plans::{PlanAsked, Slow};
+use self::request::{UNWRITTEN_KIB_MAX, Yard};
+use self::session::{Session, Sessions};
+use crate::origin::Http;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// Events that wait for the engine. Tasks wait when it is full, and with them their sockets.
+pub const EVENTS_MAX: usize = 1024;
+
+/// A package is given up after so many requests in a row that brought none of it, and a web seed after so many that
+/// brought nothing at all. With the time that a request may stall, a web seed that accepts connections and never
+/// answers is given up within the half minute that the package manager's plugin waits for something new.
+const ATTEMPTS_MAX: u32 = 3;
+const SOURCE_FAILURES_MAX: u32 = 4;
+
+/// How often commands are told of progress: as often as a person can see.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a download that nobody waits for any more goes on: long enough for a command that was interrupted to be
+/// started again.
+const UNWANTED_GRACE: Duration = Duration::from_secs(10);
+
+/// How often the engine looks at what only time changes.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Somebody wants this digest and it is not in the store.
+#[derive(Debug)]
+struct Wanted {
+    size: u64,
+    name: String,
+    waiters: Vec<(SessionId, usize)>,
+    /// When the last waiter left.
+    unwanted_since: Option<Instant>,
+    state: WantedState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WantedState {
+    /// A service was asked where it is.
+    Planning(PlanId),
+    /// Its bundle's info dictionary is being read.
+    Joining(BundleId),
+    /// It is being downloaded under its identity.
+    Downloading(Sha256Digest),
+}
+
+/// The agent's state.
+pub struct Engine {
+    store: Store,
+    swarm: Swarm,
+    yard: Yard,
+    lifetime: Lifetime,
+    sessions: Sessions,
+    wanted: HashMap<PackageDigest, Wanted>,
+    plans: HashMap<PlanId, PlanAsked>,
+    slow_services: HashMap<String, Slow>,
+    bundles: HashMap<BundleId, Bundle>,
+    bundle_ids: HashMap<InfoHash, BundleId>,
+    web_seeds: Vec<WebSeed>,
+    downloads: HashMap<Sha256Digest, Download>,
+    running: HashMap<RequestId, Running>,
+    received: Sources,
+    started: Instant,
+    ticked: Instant,
+    progress_told: Instant,
+    alive_told: Instant,
+    /// Whether memory was taken since it was last given back.
+    was_busy: bool,
+    next_plan: u64,
+    next_bundle: u32,
+    description: Description,
+}
+
+/// What `status` says that never changes.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    /// The user that the agent runs as.
+    pub user: String,
+    /// Its state directory.
+    pub state_dir: String,
+}
+
+impl Engine {
+    /// An engine with this store. It hears what `events` is the other end of, and sends its own tasks' events there.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        store: Store,
+        http: Http,
+        events: mpsc::Sender<Event>,
+        seed: u64,
+        description: Description,
+    ) -> Self {
+        let now = Instant::now();
+        let swarm = Swarm::new(
+            pkgtorrent_swarm::Settings {
+                origin_connections: settings.origin.connections,
+                attempts_max: ATTEMPTS_MAX,
+                source_failures_max: SOURCE_FAILURES_MAX,
+                ..pkgtorrent_swarm::Settings::default()
+            },
+            seed,
+        );
+        Self {
+            store,
+            swarm,
+            yard: Yard { http, unwritten: Arc::new(Semaphore::new(UNWRITTEN_KIB_MAX)), events },
+            lifetime: Lifetime::new(settings.seed_min, settings.idle_timeout, now),
+            sessions: Sessions::new(),
+            wanted: HashMap::new(),
+            plans: HashMap::new(),
+            slow_services: HashMap::new(),
+            bundles: HashMap::new(),
+            bundle_ids: HashMap::new(),
+            web_seeds: Vec::new(),
+            downloads: HashMap::new(),
+            running: HashMap::new(),
+            received: Sources::default(),
+            started: now,
+            ticked: now,
+            progress_told: now,
+            alive_told: now,
+            was_busy: false,
+            next_plan: 0,
+            next_bundle: 0,
+            description,
+        }
+    }
+
+    /// Runs until it was told to stop, or has had nothing to do for long enough.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = tokio::time::sleep_until(self.wake_at().into()) => None,
+            };
+            match event {
+                // The end of the connection, which is that of the process, is the answer.
+                Some(Event::Asked { request: Request::Stop, .. }) => {
+                    tracing::info!("told to stop");
+                    return;
+                }
+                Some(event) => self.handle(event),
+                None => self.tick(),
+            }
+            if self.lifetime.is_over(Instant::now(), self.is_busy()) {
+                tracing::info!("nothing to do and nobody asked for anything: ending");
+                return;
+            }
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.wanted.is_empty()
+            || self.sessions.values().any(|session| session.is_waiting() || session.is_adding)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// When the engine has to look again although nothing happened.
+    fn wake_at(&self) -> Instant {
+        // Counted from the last time: events that come more often than this must not put it off for ever.
+        let mut wake = self.ticked + TICK_INTERVAL;
+        if !self.downloads.is_empty() {
+            wake = wake.min(self.progress_told + PROGRESS_INTERVAL);
+        }
+        match self.swarm.wake_at() {
+            Some(at) => wake.min(self.started + at),
+            None => wake,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Connected { session, caller, answers } => {
+                self.lifetime.connected();
+                self.was_busy = true;
+                self.sessions.insert(session, Session::new(caller, answers));
+            }
+            Event::Asked { session, request, file } => self.asked(session, request, file),
+            Event::Closed { session } => self.closed(session),
+            Event::Task(TaskEvent(task)) => self.task_said(task),
+        }
+        self.tell_progress();
+    }
+
+    fn asked(&mut self, id: SessionId, request: Request, file: Option<std::os::fd::OwnedFd>) {
+        match request {
+            Request::Fetch { services, wants, needs } => self.fetch(id, services, &wants, needs),
+            Request::Taken { index } => self.taken(id, index),
+            Request::Rejected { index } => self.rejected(id, index),
+            Request::Add { index, digest } => self.add(id, index, digest, file),
+            Request::Status => self.say_status(id),
+            Request::List => self.say_list(id),
+            Request::Verify => self.verify(id),
+            // The connection has dealt with the first, the loop with the second.
+            Request::Hello { .. } | Request::Stop => {}
+        }
+    }
+
+    fn task_said(&mut self, task: Task) {
+        match task {
+            Task::Planned { plan, result, took } => self.planned(plan, result, took),
+            Task::Informed { bundle, service, result, took } => {
+                self.informed(bundle, service, result, took);
+            }
+            Task::Resumed { partial, result } => self.resumed(&partial, result),
+            Task::Arrived { request, partial, pieces } => self.arrived(request, &partial, pieces),
+            Task::Unwritable { request, error } => self.unwritable(request, &error),
+            Task::Ended { request, outcome, reason } => self.request_ended(request, outcome, reason),
+            Task::Sealed { partial, result } => self.sealed(&partial, result),
+            Task::Added { session, index, result } => self.added(session, index, result),
+            Task::Judged { session, index, identity, result } => {
+                self.judged(session, index, identity, matches!(result, Ok(true)));
+            }
+            Task::Checked { session, identity, result } => self.checked(session, identity, result),
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        self.ticked = now;
+        let actions = self.swarm.handle(pkgtorrent_swarm::Event::Tick, self.now());
+        self.act(actions);
+        self.drop_unwanted(now);
+        self.tell_progress();
+        if now.duration_since(self.alive_told) >= Duration::from_secs(ALIVE_INTERVAL) {
+            self.alive_told = now;
+            for session in self.sessions.values() {
+                session.send(Answer::Alive, None);
+            }
+        }
+        let is_busy = !self.sessions.is_empty() || self.is_busy();
+        if !is_busy && self.was_busy {
+            crate::memory::give_back_what_is_free();
+        }
+        self.was_busy = is_busy;
+    }
+
+    /// A connection is over: what it alone wanted is no longer wanted.
+    fn closed(&mut self, id: SessionId) {
+        let now = Instant::now();
+        self.lifetime.disconnected(now);
+        let Some(session) = self.sessions.remove(&id) else { return };
+        for identity in session.pinned() {
+            self.store.unpin(&identity);
+        }
+        let (packages, bytes) = session.asked_for();
+        if packages > 0 {
+            tracing::info!(
+                uid = session.caller.uid,
+                "{} of {packages} packages ({bytes} bytes) passed: {} bytes from the origin, {} from the store; {} failed",
+                session.placed,
+                session.received.origin,
+                session.received.store,
+                session.failed,
+            );
+        }
+        for wanted in self.wanted.values_mut() {
+            wanted.waiters.retain(|(waiter, _)| *waiter != id);
+            if wanted.waiters.is_empty() && wanted.unwanted_since.is_none() {
+                wanted.unwanted_since = Some(now);
+            }
+        }
+        self.plans_given_up();
+        self.put_off_additions(id, session);
+    }
+
+    /// What must stay free for the package managers of all that wait.
+    fn needs(&self) -> Vec<Need> {
+        self.sessions.values().flat_map(Session::needs).collect()
+    }
+
+    /// A want is not to be had: everyone who waits for it is told.
+    fn fail(&mut self, digest: &PackageDigest, reason: &str) {
+        let Some(wanted) = self.wanted.remove(digest) else { return };
+        tracing::debug!("{}: {reason}", wanted.name);
+        for (id, index) in wanted.waiters {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.fail(index, reason.to_owned());
+            }
+            self.end_if_over(id);
+        }
+    }
+
+    /// Says the last word once nothing is open.
+    fn end_if_over(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get(&id)
+            && !session.is_waiting()
+        {
+            session.send(Answer::End, None);
+        }
+    }
+}

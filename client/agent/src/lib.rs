@@ -1,0 +1,16 @@
+//! The agent and the `pkgtorrent` command line.
+
+pub mod args;
+pub mod command;
+pub mod control;
+pub mod engine;
+pub mod files;
+pub mod log;
+mod memory;
+pub mod origin;
+pub mod place;
+pub mod settings;
+pub mod start;
+pub mod store;
+pub mod text;
+pub mod user;

@@ -1,0 +1,536 @@
+//! What an operator can set on a host: read from a file and its drop-ins, overridden by the command line.
+//!
+//! The comment on a key in `keys!` is the only place where it is documented: the default file and the manual page are
+//! made from it.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use pkgtorrent_settings::{SettingsError, keys, seconds, wrong};
+use reqwest::Url;
+use serde::Deserialize;
+
+/// Where the configuration is read from when no other file is named, if it is there.
+pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/agent.toml";
+
+/// The state directory of an agent that root starts.
+pub const SYSTEM_STATE_DIR: &str = "/var/lib/pkgtorrent";
+
+/// Where a service answers when its URL has no path.
+const SERVICE_PREFIX: &str = "/pkgtorrent/v1/";
+
+/// The most connections to one web seed. Browsers get on with six; a host that needs more than this is a load on the
+/// mirror that pkgtorrent is there to spare.
+const ORIGIN_CONNECTIONS_MAX: usize = 64;
+
+/// The longest that an agent may be told to stay for nobody: a month.
+const STAY_MAX: u64 = 30 * 86_400;
+
+/// The fastest that an origin may be asked to be: a gigabyte a second, more than any host takes from one connection.
+const MIN_RATE_MAX: u64 = 1_000_000_000;
+
+keys! {
+    /// The service to ask, as a URL, for example `http://mirror.example.com:7070`. `auto` asks the host of each
+    /// package's own URL. When it is empty nothing is asked, and the package manager downloads as it always did. A
+    /// service named by who calls `pkgtorrent fetch` counts more than this.
+    service: Service = r#""""#,
+    /// The address for other hosts. Agents do not fetch from each other yet: nothing listens there.
+    listen: SocketAddr = r#""[::]:7071""#,
+    /// Whether `pkgtorrent fetch` may leave an agent running that keeps sharing: `always`, `never`, or `auto`, which
+    /// is always but in a chroot, a container or an image build.
+    background: Background = r#""auto""#,
+    /// The user that the agent runs as when root starts it. If there is no such user it is `nobody`.
+    user: String = r#""pkgtorrent""#,
+    /// Users that may ask the agent for packages, beside root and the agent's own.
+    allowed_users: Vec<String> = "[]",
+    /// The most bytes that the store keeps. What nobody has wanted for longest leaves first.
+    store_max_bytes: u64 = "10737418240",
+    /// Bytes that stay free on the store's file system: the store shrinks before they are touched. 0 means 5 % of the
+    /// file system, but at most 1 GiB.
+    free_space_min: u64 = "0",
+    /// Seconds that the agent keeps sharing after a package was last wanted on this host.
+    seed_min: u64 = "900",
+    /// Seconds after which an agent that has nothing to do and need not share any longer ends.
+    idle_timeout: u64 = "60",
+    /// The most connections at once to one web seed.
+    origin_connections: usize = "6",
+    /// Hosts, with or without a port, that a service may name as web seeds beside itself.
+    origin_hosts: Vec<String> = "[]",
+    /// The proxy for services and web seeds, as a URL. When it is empty the environment says which, in `http_proxy`,
+    /// `https_proxy` and `no_proxy`; `none` means a direct connection whatever the environment says.
+    proxy: Proxy = r#""""#,
+    /// A file of certificates, in PEM, that are trusted beside the system's own.
+    ca_file: PathBuf = r#""""#,
+    /// The version of the internet protocol to reach services and web seeds by: `any`, `4` or `6`.
+    ip_version: IpVersion = r#""any""#,
+    /// Seconds that a connection to a service or web seed may take to be made.
+    connect_timeout: u64 = "5",
+    /// Seconds without `min_rate` after which an answer is given up and the bytes are taken from elsewhere.
+    stall_timeout: u64 = "5",
+    /// The fewest bytes in a second that a web seed has to deliver, on average over `stall_timeout`.
+    min_rate: u64 = "1000",
+}
+
+/// What the agent and the commands that talk to it run with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Which service is asked.
+    pub service: Service,
+    /// Where other hosts reach the agent.
+    pub listen: SocketAddr,
+    /// Whether an agent may be left running.
+    pub background: Background,
+    /// The user that root runs the agent as.
+    pub user: String,
+    /// Further users that may ask it.
+    pub allowed_users: Vec<String>,
+    /// How much the store may take.
+    pub store: StoreLimits,
+    /// How long the agent shares after the last use.
+    pub seed_min: Duration,
+    /// How long it then waits for something to do.
+    pub idle_timeout: Duration,
+    /// How services and web seeds are reached.
+    pub origin: OriginSettings,
+}
+
+/// Which service is asked for plans.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Service {
+    /// None: the package manager downloads by itself.
+    #[default]
+    None,
+    /// The hosts of the packages' own URLs.
+    Auto,
+    /// This base URL, with http or https, a host and a path that ends in a slash.
+    Url(String),
+}
+
+/// Whether `fetch` may leave an agent running.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Background {
+    /// Where an agent can outlive the command: not in a chroot, a container or an image build.
+    #[default]
+    Auto,
+    /// Wherever it is.
+    Always,
+    /// Nowhere: the engine runs within `fetch`.
+    Never,
+}
+
+/// How much the store may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// The most bytes that it keeps.
+    pub max_bytes: u64,
+    /// Bytes that it leaves free; none for 5 % of the file system, at most 1 GiB.
+    pub free_space_min: Option<u64>,
+}
+
+/// How services and web seeds are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginSettings {
+    /// The most connections at once to one web seed.
+    pub connections: usize,
+    /// Hosts that may be web seeds beside the service's own, in lower case, each with or without a port.
+    pub hosts: Vec<String>,
+    /// Which proxy to use.
+    pub proxy: Proxy,
+    /// Certificates to trust beside the system's: an absolute path.
+    pub ca_file: Option<PathBuf>,
+    /// Which version of the internet protocol to use.
+    pub ip_version: IpVersion,
+    /// How long making a connection may take.
+    pub connect_timeout: Duration,
+    /// How long too little may come.
+    pub stall_timeout: Duration,
+    /// What is too little: fewer bytes a second than this. Never zero, so that a silent origin is always noticed.
+    pub min_rate: u64,
+}
+
+/// Which proxy stands between this host and its origins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Proxy {
+    /// What the environment says.
+    #[default]
+    Environment,
+    /// None, whatever the environment says.
+    None,
+    /// This one, an http or https URL.
+    Url(String),
+}
+
+/// Which version of the internet protocol is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum IpVersion {
+    /// Whichever works.
+    #[default]
+    #[serde(rename = "any")]
+    Any,
+    /// IPv4 only.
+    #[serde(rename = "4")]
+    V4,
+    /// IPv6 only.
+    #[serde(rename = "6")]
+    V6,
+}
+
+/// Why a text names no service, proxy or host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It is something else than a URL with http or https.
+    #[error("{0:?} is no http or https URL")]
+    NotHttp(String),
+    /// It says more than where the service is.
+    #[error("{0:?} has a user name, query or fragment, which a service's URL may not have")]
+    TooMuch(String),
+    /// Nothing can listen on port 0.
+    #[error("{0:?} has port 0")]
+    PortZero(String),
+}
+
+impl FromStr for Service {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "" => return Ok(Self::None),
+            "auto" => return Ok(Self::Auto),
+            _ => {}
+        }
+        let mut url = http_url(text)?;
+        let says_more = !url.username().is_empty() || url.password().is_some();
+        if says_more || url.query().is_some() || url.fragment().is_some() {
+            return Err(AddressError::TooMuch(text.to_owned()));
+        }
+        // The URL's type does not tell an empty path from a slash.
+        if url.path() == "/" {
+            url.set_path(SERVICE_PREFIX);
+        } else if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        Ok(Self::Url(url.into()))
+    }
+}
+
+impl TryFrom<String> for Service {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Proxy {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "" => Ok(Self::Environment),
+            "none" => Ok(Self::None),
+            url => http_url(url).map(|url| Self::Url(url.into())),
+        }
+    }
+}
+
+fn http_url(text: &str) -> Result<Url, AddressError> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or_else(|| AddressError::NotHttp(text.to_owned()))?;
+    if url.port() == Some(0) {
+        return Err(AddressError::PortZero(text.to_owned()));
+    }
+    Ok(url)
+}
+
+impl Keys {
+    /// Checks the keys and fills in defaults.
+    pub fn settle(self) -> Result<Settings, SettingsError> {
+        let allowed_users = self.allowed_users.unwrap_or_default();
+        for name in &allowed_users {
+            user("allowed_users", name)?;
+        }
+        let name = self.user.unwrap_or_else(|| "pkgtorrent".to_owned());
+        user("user", &name)?;
+        let max_bytes = self.store_max_bytes.unwrap_or(10 << 30);
+        if max_bytes == 0 {
+            return Err(wrong("store_max_bytes", "a store of 0 bytes can take no package"));
+        }
+        let origin = OriginSettings {
+            connections: connections(self.origin_connections.unwrap_or(6))?,
+            hosts: origin_hosts(self.origin_hosts.unwrap_or_default())?,
+            proxy: self.proxy.unwrap_or_default(),
+            ca_file: ca_file(self.ca_file.unwrap_or_default())?,
+            ip_version: self.ip_version.unwrap_or_default(),
+            connect_timeout: seconds("connect_timeout", self.connect_timeout, 5, 1..=300)?,
+            stall_timeout: seconds("stall_timeout", self.stall_timeout, 5, 1..=600)?,
+            min_rate: min_rate(self.min_rate.unwrap_or(1000))?,
+        };
+        Ok(Settings {
+            service: self.service.unwrap_or_default(),
+            listen: self.listen.unwrap_or_else(|| SocketAddr::from(([0_u16; 8], 7071))),
+            background: self.background.unwrap_or_default(),
+            user: name,
+            allowed_users,
+            store: StoreLimits { max_bytes, free_space_min: self.free_space_min.filter(|&bytes| bytes > 0) },
+            seed_min: seconds("seed_min", self.seed_min, 900, 0..=STAY_MAX)?,
+            idle_timeout: seconds("idle_timeout", self.idle_timeout, 60, 1..=STAY_MAX)?,
+            origin,
+        })
+    }
+}
+
+fn user(key: &'static str, name: &str) -> Result<(), SettingsError> {
+    if name.is_empty() || name.contains([':', '/', '\n', '\0']) {
+        return Err(wrong(key, format!("{name:?} is no user's name")));
+    }
+    Ok(())
+}
+
+fn connections(count: usize) -> Result<usize, SettingsError> {
+    if (1..=ORIGIN_CONNECTIONS_MAX).contains(&count) {
+        return Ok(count);
+    }
+    Err(wrong("origin_connections", format!("{count} is not between 1 and {ORIGIN_CONNECTIONS_MAX}")))
+}
+
+fn min_rate(rate: u64) -> Result<u64, SettingsError> {
+    if (1..=MIN_RATE_MAX).contains(&rate) {
+        return Ok(rate);
+    }
+    Err(wrong("min_rate", format!("{rate} is not between 1 and {MIN_RATE_MAX} bytes in a second")))
+}
+
+fn ca_file(path: PathBuf) -> Result<Option<PathBuf>, SettingsError> {
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    if path.is_absolute() {
+        return Ok(Some(path));
+    }
+    // The agent leaves the directory that it is started in.
+    Err(wrong("ca_file", format!("{} is no absolute path", path.display())))
+}
+
+fn origin_hosts(hosts: Vec<String>) -> Result<Vec<String>, SettingsError> {
+    let lower = |host: String| {
+        let lower = host.to_lowercase();
+        match is_host(&lower) {
+            true => Ok(lower),
+            false => Err(wrong("origin_hosts", format!("{host:?} is no host, nor a host with a port"))),
+        }
+    };
+    hosts.into_iter().map(lower).collect()
+}
+
+/// Whether this is a host as URLs are compared by, and nothing behind it but a port.
+fn is_host(text: &str) -> bool {
+    let Ok(url) = Url::parse(&format!("http://{text}/")) else { return false };
+    match url.host_str().and_then(|host| text.strip_prefix(host)) {
+        Some("") => true,
+        Some(rest) => {
+            rest.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port > 0)
+        }
+        None => false,
+    }
+}
+
+/// Where the state directory is when the command line does not say so: for root the system's, else the user's own.
+/// `is_service` says that systemd may have named one for this very process; what it names for a program that merely
+/// calls `pkgtorrent` is that program's own.
+pub fn default_state_dir(is_service: bool) -> Result<PathBuf, SettingsError> {
+    let is_root = rustix::process::geteuid().is_root();
+    state_dir_of(is_service, is_root, |name| std::env::var_os(name))
+}
+
+fn state_dir_of(
+    is_service: bool,
+    is_root: bool,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, SettingsError> {
+    // What is relative would be another directory for each place that a command is called from.
+    let directory = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if is_service && let Some(path) = directory("STATE_DIRECTORY") {
+        return Ok(path);
+    }
+    if is_root {
+        return Ok(Path::new(SYSTEM_STATE_DIR).to_owned());
+    }
+    let home = || directory("HOME").map(|home| home.join(".local/state"));
+    let parent = directory("XDG_STATE_HOME").or_else(home);
+    let parent =
+        parent.ok_or_else(|| wrong("HOME", "is not set: say where to keep state, --state-dir DIR"))?;
+    Ok(parent.join("pkgtorrent"))
+}
+
+/// The default configuration file: every key with what it means, commented out.
+#[must_use]
+pub fn default_file() -> String {
+    pkgtorrent_settings::default_file(
+        "Configuration of pkgtorrent on a host, in TOML. Every key is shown with its default.\n\
+         Drop-ins in the directory of the same name with .d behind it, *.toml, override it.",
+        KEY_DOCS,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(text: &str) -> Result<Settings, String> {
+        let keys: Keys = toml::from_str(text).map_err(|error| error.to_string())?;
+        keys.settle().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_default_file_says_what_the_defaults_are() {
+        let uncommented: String = default_file()
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|l| l.contains(" = ") && !l.starts_with(' ')))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(uncommented.lines().count(), KEY_DOCS.len());
+        assert_eq!(settled(&uncommented), settled(""));
+        assert!(settled("").is_ok_and(|settings| settings.service == Service::None));
+    }
+
+    #[test]
+    fn what_is_set_arrives() {
+        let settings = settled(
+            r#"
+            service = "auto"
+            listen = "127.0.0.1:0"
+            background = "never"
+            user = "carrier"
+            allowed_users = ["alice"]
+            store_max_bytes = 1000
+            free_space_min = 7
+            seed_min = 0
+            idle_timeout = 1
+            origin_connections = 2
+            origin_hosts = ["CDN.example.com", "[2001:db8::1]:8080"]
+            proxy = "http://user:secret@proxy.example.com:3128"
+            ca_file = "/etc/ca.pem"
+            ip_version = "6"
+            connect_timeout = 3
+            stall_timeout = 4
+            min_rate = 1
+            "#,
+        );
+        let expected = Settings {
+            service: Service::Auto,
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            background: Background::Never,
+            user: "carrier".to_owned(),
+            allowed_users: vec!["alice".to_owned()],
+            store: StoreLimits { max_bytes: 1000, free_space_min: Some(7) },
+            seed_min: Duration::ZERO,
+            idle_timeout: Duration::from_secs(1),
+            origin: OriginSettings {
+                connections: 2,
+                hosts: vec!["cdn.example.com".to_owned(), "[2001:db8::1]:8080".to_owned()],
+                proxy: Proxy::Url("http://user:secret@proxy.example.com:3128/".to_owned()),
+                ca_file: Some("/etc/ca.pem".into()),
+                ip_version: IpVersion::V6,
+                connect_timeout: Duration::from_secs(3),
+                stall_timeout: Duration::from_secs(4),
+                min_rate: 1,
+            },
+        };
+        assert_eq!(settings, Ok(expected));
+        assert_eq!(settled("proxy = \"none\"").expect("settles").origin.proxy, Proxy::None);
+    }
+
+    #[test]
+    fn a_service_s_url_ends_in_a_slash_and_has_a_path() {
+        for (text, url) in [
+            ("http://mirror.example.com", "http://mirror.example.com/pkgtorrent/v1/"),
+            ("https://mirror.example.com:8443/", "https://mirror.example.com:8443/pkgtorrent/v1/"),
+            ("http://[::1]:7070/fast", "http://[::1]:7070/fast/"),
+            ("HTTP://Mirror.Example.com:80/a/b/", "http://mirror.example.com/a/b/"),
+        ] {
+            assert_eq!(text.parse(), Ok(Service::Url(url.to_owned())), "{text}");
+            let Service::Url(settled) = text.parse().expect(text) else { panic!("{text} is a URL") };
+            assert_eq!(settled.parse(), Ok(Service::Url(settled)), "{text} stays as it is");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_key() {
+        for text in [
+            r#"service = "mirror.example.com""#,
+            r#"service = "mirror:7070""#,
+            r#"service = "ftp://mirror""#,
+            r#"service = "http://""#,
+            r#"service = "http://mirror:0/""#,
+            r#"service = "http://mirror:70700/""#,
+            r#"service = "http://user@mirror/""#,
+            r#"service = "http://:secret@mirror/""#,
+            r#"service = "http://mirror/?a=b""#,
+            r#"service = "http://mirror/#a""#,
+            r#"service = " ""#,
+            r#"listen = "7071""#,
+            r#"background = "sometimes""#,
+            r#"user = """#,
+            r#"user = "a:b""#,
+            r#"allowed_users = ["alice", ""]"#,
+            "store_max_bytes = 0",
+            "store_max_bytes = -1",
+            "seed_min = 2592001",
+            "idle_timeout = 0",
+            "origin_connections = 0",
+            "origin_connections = 65",
+            r#"origin_hosts = ["http://cdn.example.com"]"#,
+            r#"origin_hosts = ["cdn.example.com/path"]"#,
+            r#"origin_hosts = ["user@cdn.example.com"]"#,
+            r#"origin_hosts = ["cdn.example.com:0"]"#,
+            r#"origin_hosts = ["cdn.example.com:+1"]"#,
+            r#"origin_hosts = ["cdn.example.com:"]"#,
+            r#"origin_hosts = ["127.1"]"#,
+            r#"origin_hosts = [""]"#,
+            r#"proxy = "proxy:3128""#,
+            r#"proxy = "socks5://proxy""#,
+            r#"ca_file = "ca.pem""#,
+            r#"ip_version = "5""#,
+            "connect_timeout = 0",
+            "stall_timeout = 601",
+            "min_rate = 0",
+            "min_rate = 1000000001",
+        ] {
+            let key = text.split(' ').next().expect("a key");
+            let error = settled(text).expect_err(text);
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_refused_while_reading_has_its_line() {
+        let error = settled("seed_min = 1\nservice = \"mirror\"\n").expect_err("refused");
+        assert!(error.contains("line 2") && error.contains("\"mirror\" is no http or https URL"), "{error}");
+    }
+
+    #[test]
+    fn state_is_where_systemd_root_or_the_user_has_it() {
+        let variables = |set: &'static [(&str, &str)]| {
+            move |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
+        };
+        let of = |is_service, is_root, set: &'static [(&str, &str)]| {
+            state_dir_of(is_service, is_root, variables(set)).ok().map(|path| path.display().to_string())
+        };
+        let given: &[_] = &[("STATE_DIRECTORY", "/var/lib/given"), ("HOME", "/home/a")];
+        assert_eq!(of(true, true, given).as_deref(), Some("/var/lib/given"));
+        assert_eq!(of(true, false, given).as_deref(), Some("/var/lib/given"));
+        assert_eq!(of(false, true, given).as_deref(), Some("/var/lib/pkgtorrent"));
+        assert_eq!(of(false, false, given).as_deref(), Some("/home/a/.local/state/pkgtorrent"));
+        let own: &[_] = &[("XDG_STATE_HOME", "/s"), ("HOME", "/home/a")];
+        assert_eq!(of(true, false, own).as_deref(), Some("/s/pkgtorrent"));
+        let relative: &[_] = &[("XDG_STATE_HOME", "s"), ("STATE_DIRECTORY", ""), ("HOME", "/home/a")];
+        assert_eq!(of(true, false, relative).as_deref(), Some("/home/a/.local/state/pkgtorrent"));
+        assert_eq!(of(true, false, &[]), None);
+    }
+}

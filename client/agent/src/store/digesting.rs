@@ -1,0 +1,149 @@
+//! Hashing of pieces and of whole packages.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use pkgtorrent_protocol::layout::BLOCK_HASH_LEN;
+use pkgtorrent_protocol::{Algorithm, PackageDigest, PieceLen, Sha256Digest};
+use sha1::Sha1;
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+
+/// How much of a file is read at once: it stays in a core's cache between reading and hashing.
+pub(super) const READ_LEN: usize = 128 << 10;
+
+static ZEROS: [u8; 4096] = [0; 4096];
+
+/// A file's digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// Its SHA-256.
+    pub identity: Sha256Digest,
+    /// Its digests by the other algorithms that were asked for.
+    pub aliases: Vec<PackageDigest>,
+}
+
+/// Whether a package's piece, without the zeros behind the package's end, has this SHA-1.
+#[must_use]
+pub fn piece_matches(piece_len: PieceLen, bytes: &[u8], hash: &[u8]) -> bool {
+    let Some(mut padding) = (piece_len.bytes() as usize).checked_sub(bytes.len()) else { return false };
+    let mut sha1 = Sha1::new_with_prefix(bytes);
+    while padding > 0 {
+        let len = padding.min(ZEROS.len());
+        sha1.update(&ZEROS[..len]);
+        padding -= len;
+    }
+    hash.len() == BLOCK_HASH_LEN && sha1.finalize()[..] == *hash
+}
+
+enum AliasHash {
+    Sha1(Sha1),
+    Sha224(Sha224),
+    Sha384(Sha384),
+    Sha512(Sha512),
+}
+
+impl AliasHash {
+    /// `None` for SHA-256, which is no alias.
+    fn new(algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::Sha1 => Some(Self::Sha1(Sha1::new())),
+            Algorithm::Sha224 => Some(Self::Sha224(Sha224::new())),
+            Algorithm::Sha256 => None,
+            Algorithm::Sha384 => Some(Self::Sha384(Sha384::new())),
+            Algorithm::Sha512 => Some(Self::Sha512(Sha512::new())),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha1(hash) => hash.update(bytes),
+            Self::Sha224(hash) => hash.update(bytes),
+            Self::Sha384(hash) => hash.update(bytes),
+            Self::Sha512(hash) => hash.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Option<PackageDigest> {
+        match self {
+            Self::Sha1(hash) => PackageDigest::new(Algorithm::Sha1, &hash.finalize()),
+            Self::Sha224(hash) => PackageDigest::new(Algorithm::Sha224, &hash.finalize()),
+            Self::Sha384(hash) => PackageDigest::new(Algorithm::Sha384, &hash.finalize()),
+            Self::Sha512(hash) => PackageDigest::new(Algorithm::Sha512, &hash.finalize()),
+        }
+    }
+}
+
+/// Reads a whole file once for all of its digests, and says how long it was.
+pub(super) fn digests_of(file: &File, aliases: &[Algorithm]) -> io::Result<(Digests, u64)> {
+    let mut sha256 = Sha256::new();
+    let mut others: Vec<AliasHash> =
+        aliases.iter().filter_map(|algorithm| AliasHash::new(*algorithm)).collect();
+    let mut buffer = vec![0; READ_LEN];
+    let mut offset = 0;
+    loop {
+        let len = match file.read_at(&mut buffer, offset) {
+            Ok(0) => break,
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        sha256.update(&buffer[..len]);
+        for hash in &mut others {
+            hash.update(&buffer[..len]);
+        }
+        offset += len as u64;
+    }
+    let aliases = others.into_iter().filter_map(AliasHash::finish).collect();
+    Ok((Digests { identity: Sha256Digest(sha256.finalize().into()), aliases }, offset))
+}
+
+/// A package that is to be read again.
+#[derive(Debug)]
+pub struct Checking {
+    pub(super) file: File,
+    pub(super) identity: Sha256Digest,
+}
+
+impl Checking {
+    /// Whether it still has its digest. Blocks for as long as reading takes.
+    pub fn is_right(&self) -> io::Result<bool> {
+        Ok(digests_of(&self.file, &[])?.0.identity == self.identity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_piece_is_hashed_with_the_zeros_of_its_padding() {
+        let mut padded = vec![7; 40_000];
+        padded.resize(131_072, 0);
+        let hash = Sha1::digest(&padded);
+        assert!(piece_matches(PieceLen::Medium, &[7; 40_000], &hash));
+        assert!(piece_matches(PieceLen::Medium, &padded, &hash));
+        assert!(!piece_matches(PieceLen::Medium, &[7; 39_999], &hash));
+        assert!(!piece_matches(PieceLen::Large, &[7; 40_000], &hash));
+        assert!(!piece_matches(PieceLen::Small, &padded, &hash), "longer than a piece");
+        assert!(!piece_matches(PieceLen::Medium, &[7; 40_000], &hash[..19]));
+    }
+
+    /// The vectors are those of `printf abc | sha1sum` and its siblings.
+    #[test]
+    fn one_pass_gives_all_digests() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"abc").expect("written");
+        let (digests, len) = digests_of(&file, &Algorithm::ALL).expect("digests");
+        assert_eq!(len, 3);
+        assert!(digests.identity.to_string().starts_with("ba7816bf8f01cfea"));
+        let starts: Vec<String> =
+            digests.aliases.iter().map(|alias| alias.to_string()[..20].to_owned()).collect();
+        assert_eq!(
+            starts,
+            ["sha1:a9993e364706816", "sha224:23097d223405d", "sha384:cb00753f45a35", "sha512:ddaf35a193617"]
+        );
+    }
+}
