@@ -1,18 +1,12 @@
 //! The real dnf installs from the mirror paths into an installroot, and rpm says what is there afterwards.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
 
-use pkgtorrent_test_support::{Repository, Rpm, Service, process};
+use pkgtorrent_test_support::{Host, Repository, Rpm, Service};
 use tempfile::TempDir;
 
-/// How long one transaction may take; it needs about a second.
-const TRANSACTION_LIMIT: Duration = Duration::from_secs(90);
-
-/// A mirror and an empty system to install into.
+/// A mirror.
 struct Lab {
     service: Service,
     directory: TempDir,
@@ -24,49 +18,14 @@ impl Lab {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().join("root");
         fill(&root);
-        // dnf makes this directory in the installroot, and one of its libraries opens it outside.
-        fs::create_dir(directory.path().join("log")).expect("a directory for logs");
         let service = Service::start(&root, &directory.path().join("state"));
         Self { service, directory }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    /// A host whose only repository is at `path` of the mirror, which is written as it goes into a URL.
+    fn host(&self, path: &str) -> Host {
+        Host::new().repository("mirror", &self.service.url(path))
     }
-
-    /// Runs dnf with the repository at `path` of the mirror, which is written as it goes into a URL.
-    fn dnf(&self, path: &str, arguments: &[&str]) -> String {
-        let mut command = as_root(&process::installed("dnf"));
-        command
-            .args(["-y", "--releasever=1", "--nogpgcheck", "--setopt=module_platform_id=platform:test"])
-            .args(["--setopt=reposdir=/nonexistent", "--setopt=keepcache=1", "--setopt=retries=1"])
-            .arg(format!("--installroot={}", self.path("installed").display()))
-            .arg(format!("--setopt=cachedir={}", self.path("cache").display()))
-            .arg(format!("--setopt=logdir={}", self.path("log").display()))
-            .arg(format!("--repofrompath=mirror,{}", self.service.url(path)))
-            .arg("--repo=mirror")
-            .args(arguments);
-        process::run(&mut command, TRANSACTION_LIMIT)
-    }
-
-    /// What rpm finds installed, as `name-version-release`.
-    fn installed(&self) -> BTreeSet<String> {
-        let mut command = as_root(&process::installed("rpm"));
-        command
-            .args(["-qa", "--qf", "%{name}-%{version}-%{release}\n", "--root"])
-            .arg(self.path("installed"));
-        process::run(&mut command, TRANSACTION_LIMIT).lines().map(str::to_owned).collect()
-    }
-}
-
-/// dnf and rpm change the root directory, which an ordinary user may do in a namespace of their own.
-fn as_root(program: &Path) -> Command {
-    if rustix::process::geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new(process::installed("unshare"));
-    command.args(["--user", "--map-root-user"]).arg(program);
-    command
 }
 
 fn names(names: &[&str]) -> BTreeSet<String> {
@@ -83,15 +42,16 @@ fn dnf_installs_and_upgrades_from_the_mirror() {
         repository.add(&Rpm::new("not-wanted"));
         repository.index();
     });
-    lab.dnf("/repo/", &["install", "app"]);
-    assert_eq!(lab.installed(), names(&["app-1.0-1", "libstdc++-1.0~rc1^git2-1", "unicode-1.0-1"]));
+    let host = lab.host("/repo/");
+    let outcome = host.dnf(&["install", "app"]).succeeded();
+    assert_eq!(outcome.installed, names(&["app-1.0-1", "libstdc++-1.0~rc1^git2-1", "unicode-1.0-1"]));
     assert!(lab.service.metric("pkgtorrent_mirror_bytes_total") > 2_300_000.0);
 
-    let repository = Repository::create(lab.path("root/repo"));
+    let repository = Repository::create(lab.directory.path().join("root/repo"));
     repository.add(&Rpm::new("libstdc++").version("1.0").payload_len(100_000));
     repository.index();
-    lab.dnf("/repo/", &["--refresh", "upgrade"]);
-    assert_eq!(lab.installed(), names(&["app-1.0-1", "libstdc++-1.0-1", "unicode-1.0-1"]));
+    let outcome = host.dnf(&["--refresh", "upgrade"]).succeeded();
+    assert_eq!(outcome.installed, names(&["app-1.0-1", "libstdc++-1.0-1", "unicode-1.0-1"]));
 }
 
 #[test]
@@ -103,8 +63,10 @@ fn dnf_uses_a_repository_whose_directory_has_an_odd_name() {
         repository.add(&Rpm::new("g++").seed(2));
         repository.index_with(&["--checksum", "sha512"]);
     });
-    lab.dnf("/my%20repo%2Bx%20~%5E%20%C3%BC&100%25/os/", &["install", "one"]);
-    assert_eq!(lab.installed(), names(&["one-1.0-1", "g++-1.0-1"]));
+    let host = lab.host("/my%20repo%2Bx%20~%5E%20%C3%BC&100%25/os/");
+    let outcome = host.dnf(&["install", "one"]).succeeded();
+    assert_eq!(outcome.installed, names(&["one-1.0-1", "g++-1.0-1"]));
     // A plus sign is itself in a path, escaped or not; only in queries does it stand for a space.
-    lab.dnf("/my%20repo+x%20~^%20%C3%BC&100%25/os/", &["--refresh", "reinstall", "one"]);
+    let host = host.repository("mirror", &lab.service.url("/my%20repo+x%20~^%20%C3%BC&100%25/os/"));
+    let _ = host.dnf(&["--refresh", "reinstall", "one"]).succeeded();
 }

@@ -6,14 +6,29 @@
 //! what a test may provoke on purpose (a closed connection) is an error value.
 //! *Non-goal*: anything that the product needs. Nothing outside of tests depends on this crate.
 
+pub mod agent;
 pub mod ask;
+pub mod disk;
+pub mod dnf;
+pub mod fake_agent;
 pub mod http;
 pub mod metadata;
 pub mod package;
 pub mod process;
+pub mod proxy;
 pub mod repository;
+pub mod server;
 pub mod service;
+pub mod stand_in;
+pub mod trial;
+pub mod user;
 
+pub use agent::Agent;
+pub use disk::Disk;
+pub use dnf::Host;
 pub use package::Rpm;
 pub use repository::{Compression, Package, Repository};
+pub use server::Server;
 pub use service::{Launch, Service};
+pub use stand_in::StandIn;
+pub use trial::{Mirror, Trial};

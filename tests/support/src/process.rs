@@ -34,6 +34,22 @@ pub fn installed(program: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{program} is not installed: run `scripts/install-deps test`"))
 }
 
+/// The path of one of the workspace's own programs: cargo puts it beside other programs, and a test one directory below.
+#[must_use]
+pub fn built(program: &str) -> PathBuf {
+    let running = std::env::current_exe().expect("the running program's path");
+    // target/<profile>/<program> or target/<profile>/deps/<test>
+    let places = running.ancestors().skip(1).take(2).map(|directory| directory.join(program));
+    let found = places.clone().find(|place| place.is_file());
+    found.unwrap_or_else(|| {
+        let places: Vec<PathBuf> = places.collect();
+        panic!(
+            "{program} is missing, looked for at {places:?}: build it with `cargo build --workspace --bins` (and \
+             `--release` for a release test)"
+        )
+    })
+}
+
 /// Waits until `condition` gives a value; panics at the deadline, saying what was awaited.
 pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
@@ -79,7 +95,18 @@ impl Program {
         Self::start_apart(command, open_output(output), output)
     }
 
+    /// As [`Self::start_with_stdout`], with a file as the standard input.
+    #[must_use]
+    pub fn start_with_input(command: &mut Command, output: &Path, stdout: &Path, input: File) -> Self {
+        command.stdout(open_output(stdout));
+        Self::spawn(command.stdin(input), open_output(output), output)
+    }
+
     fn start_apart(command: &mut Command, stderr: File, output: &Path) -> Self {
+        Self::spawn(command.stdin(Stdio::null()), stderr, output)
+    }
+
+    fn spawn(command: &mut Command, stderr: File, output: &Path) -> Self {
         let program = Path::new(command.get_program());
         let name = program.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned();
         for variable in PROXY_VARIABLES {
@@ -87,7 +114,6 @@ impl Program {
         }
         let child = command
             .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null())
             .stderr(stderr)
             .spawn()
             .unwrap_or_else(|e| panic!("{name} does not start: {e}"));

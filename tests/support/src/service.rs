@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::http::{self, Connection, Request};
-use crate::process::{Program, wait_for};
+use crate::process::{Program, built, wait_for};
 
 /// How long the service may take until it listens.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ impl Launch {
     /// The command line, for tests of what is refused at the start.
     #[must_use]
     pub fn command(&self, directory: &Path) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(built("pkgtorrent-service"));
         command.arg("--root").arg(&self.root).arg("--state").arg(&self.state);
         for address in &self.listen {
             command.args(["--listen", address]);
@@ -207,19 +207,4 @@ impl Service {
         fs::write(self.directory.path().join("config.toml"), toml).expect("a configuration is written");
         self.launch.config = Some(toml.into());
     }
-}
-
-/// The service's program: cargo puts it beside other programs, and a test one directory below.
-fn binary() -> PathBuf {
-    let running = std::env::current_exe().expect("the running program's path");
-    // target/<profile>/<program> or target/<profile>/deps/<test>
-    let places = running.ancestors().skip(1).take(2).map(|directory| directory.join("pkgtorrent-service"));
-    let found = places.clone().find(|place| place.is_file());
-    found.unwrap_or_else(|| {
-        let places: Vec<PathBuf> = places.collect();
-        panic!(
-            "pkgtorrent-service is missing, looked for at {places:?}: build it with `cargo build --workspace --bins` \
-             (and `--release` for a release test)"
-        )
-    })
 }
