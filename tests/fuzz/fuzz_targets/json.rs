@@ -6,6 +6,7 @@ use pkgtorrent_protocol::PackageSet;
 use pkgtorrent_protocol::announce::{BatchAnnounce, BatchAnswer};
 use pkgtorrent_protocol::control::{FetchEvent, FetchRequest};
 use pkgtorrent_protocol::plan::{Plan, SetRequest};
+use pkgtorrent_protocol::socket::{Answer, Request};
 use serde::{Serialize, de::DeserializeOwned};
 
 fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<T> {
@@ -27,4 +28,6 @@ fuzz_target!(|bytes: &[u8]| {
     survives::<BatchAnswer>(bytes);
     survives::<FetchRequest>(bytes);
     survives::<FetchEvent>(bytes);
+    survives::<Request>(bytes);
+    survives::<Answer>(bytes);
 });

@@ -1,0 +1,45 @@
+//! Settings that are accepted are within what makes sense, and a client can be made of them.
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use pkgtorrent_agent::origin::{Http, OriginError, ServiceUrl};
+use pkgtorrent_agent::settings::{Keys, OriginSettings, Proxy, Service};
+
+/// Longer than any wait that makes sense.
+const LONG: Duration = Duration::from_secs(366 * 86_400);
+
+fuzz_target!(|text: &str| {
+    let Ok(keys) = toml::from_str::<Keys>(text) else { return };
+    let Ok(settings) = keys.settle() else { return };
+    assert!(settings.store.max_bytes > 0 && settings.store.free_space_min != Some(0));
+    assert!(settings.seed_min < LONG && (1..LONG.as_secs()).contains(&settings.idle_timeout.as_secs()));
+    if let Service::Url(url) = &settings.service {
+        assert_eq!(ServiceUrl::parse(url).map(|service| service.to_string()).as_ref(), Ok(url));
+    }
+    for name in settings.allowed_users.iter().chain([&settings.user]) {
+        assert!(!name.is_empty() && !name.contains('/'), "{name:?}");
+    }
+    check_origin(&settings.origin);
+});
+
+fn check_origin(origin: &OriginSettings) {
+    assert!((1..=64).contains(&origin.connections) && origin.min_rate > 0);
+    for patience in [origin.connect_timeout, origin.stall_timeout] {
+        assert!(!patience.is_zero() && patience < LONG);
+    }
+    for host in &origin.hosts {
+        assert!(!host.is_empty() && !host.contains(['/', '?', '#', '@']), "{host:?}");
+        assert_eq!(*host, host.to_lowercase());
+    }
+    // A file that the input names is not to be read, and without a proxy one client is like the other.
+    if origin.ca_file.is_some() || !matches!(origin.proxy, Proxy::Url(_)) {
+        assert!(origin.ca_file.as_ref().is_none_or(|path| path.is_absolute()));
+        return;
+    }
+    match Http::new(origin) {
+        Ok(_) | Err(OriginError::Proxy(_)) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
