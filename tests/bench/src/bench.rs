@@ -29,10 +29,11 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Builds the service, since a stale one would be measured as readily, and finds the place for the data.
+    /// Builds the programs, since a stale one would be measured as readily, and finds the place for the data.
     pub(crate) fn prepare(rounds: u32) -> anyhow::Result<Self> {
         ensure!(!cfg!(debug_assertions), "an unoptimised build measures nothing: run it with --release");
-        run(&mut cargo(&["build", "-p", "pkgtorrent-server", "--bins"]), "building the service")?;
+        let programs = ["build", "-p", "pkgtorrent-server", "-p", "pkgtorrent-agent", "--bins"];
+        run(&mut cargo(&programs), "building the programs")?;
         let program = std::env::current_exe().context("the path of this program")?;
         // target/<profile>/pkgtorrent-bench
         let target = program.ancestors().nth(2).context("this program lies in no target directory")?;
@@ -52,24 +53,33 @@ impl Bench {
         Launch::new(root, state.path()).config(CONFIGURATION)
     }
 
-    /// Measures two sides in turns, the one that begins changing from round to round.
+    /// Measures two sides in turns, as often as each figure is measured.
     pub(crate) fn alternate<A, B>(
         &self,
-        mut ours: impl FnMut() -> anyhow::Result<A>,
-        mut theirs: impl FnMut() -> anyhow::Result<B>,
+        ours: impl FnMut() -> anyhow::Result<A>,
+        theirs: impl FnMut() -> anyhow::Result<B>,
     ) -> anyhow::Result<Vec<(A, B)>> {
-        let mut rounds = Vec::new();
-        for round in 0..self.rounds {
-            rounds.push(if round % 2 == 0 {
-                let first = ours()?;
-                (first, theirs()?)
-            } else {
-                let first = theirs()?;
-                (ours()?, first)
-            });
-        }
-        Ok(rounds)
+        in_turns(self.rounds, ours, theirs)
     }
+}
+
+/// Measures two sides in turns, the one that begins changing from round to round.
+pub(crate) fn in_turns<A, B>(
+    rounds: u32,
+    mut ours: impl FnMut() -> anyhow::Result<A>,
+    mut theirs: impl FnMut() -> anyhow::Result<B>,
+) -> anyhow::Result<Vec<(A, B)>> {
+    let mut pairs = Vec::new();
+    for round in 0..rounds {
+        pairs.push(if round % 2 == 0 {
+            let first = ours()?;
+            (first, theirs()?)
+        } else {
+            let first = theirs()?;
+            (ours()?, first)
+        });
+    }
+    Ok(pairs)
 }
 
 /// How long `work` takes, and its result.

@@ -1,4 +1,4 @@
-//! The scoreboard: one line per figure that the service holds itself to, measured on this machine in this run.
+//! The scoreboard: one line per figure that the project holds itself to, measured on this machine in this run.
 //!
 //! *Goals*: both sides of a comparison get the same files, the same warm page cache, the same connections and cores,
 //! in turns; every value is the median of several rounds and comes with its spread; an answer that is wrong or an error
@@ -13,7 +13,9 @@ use clap::{Parser, ValueEnum};
 
 mod bench;
 mod data;
+mod download;
 mod figures;
+mod netns;
 mod nginx;
 mod sample;
 mod scoreboard;
@@ -24,7 +26,7 @@ mod wrk;
 use bench::Bench;
 use scoreboard::Scoreboard;
 
-/// Measures what the service reaches beside what it has to reach.
+/// Measures what service and agent reach beside what they have to reach.
 ///
 /// Exits with 0 also when a target is missed, unless `--strict` is given; with 1 when something cannot be measured.
 #[derive(Debug, Parser)]
@@ -54,6 +56,16 @@ enum Figure {
     Catalog,
     /// Files and ranges of files, beside nginx.
     Webseed,
+    /// A host's downloads through an agent over a slow line, beside dnf's own.
+    Line,
+    /// The same over the loopback device.
+    Loopback,
+    /// A single small package, with an agent and without one, beside dnf's own download.
+    Small,
+    /// Placing a large package, beside cp and a digest.
+    Place,
+    /// The memory of an agent that has nothing to do.
+    Idle,
 }
 
 impl Figure {
@@ -65,6 +77,11 @@ impl Figure {
             Self::Tracker => "tracker",
             Self::Catalog => "catalog",
             Self::Webseed => "webseed",
+            Self::Line => "line",
+            Self::Loopback => "loopback",
+            Self::Small => "small",
+            Self::Place => "place",
+            Self::Idle => "idle",
         }
     }
 
@@ -76,6 +93,11 @@ impl Figure {
             Self::Tracker => figures::tracker::measure(bench, board),
             Self::Catalog => figures::catalog::measure(bench, board),
             Self::Webseed => figures::webseed::measure(bench, board),
+            Self::Line => figures::host::measure_line(bench, board),
+            Self::Loopback => figures::host::measure_loopback(bench, board),
+            Self::Small => figures::host::measure_small(bench, board),
+            Self::Place => figures::place::measure(bench, board),
+            Self::Idle => figures::idle::measure(bench, board),
         }
     }
 }

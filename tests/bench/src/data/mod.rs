@@ -1,7 +1,8 @@
 //! What is measured on: repositories made once, under `target/bench-data`, and used by every later run.
 //!
-//! Their contents are random bytes and follow from fixed seeds, so that two machines measure the same thing. Nothing
-//! here is an RPM package on the inside: the service believes the metadata and checks digests, and no more is needed.
+//! Their contents are random bytes and follow from fixed seeds, so that two machines measure the same thing. Only what
+//! the real dnf reads ([`rpms`]) is an RPM package on the inside: the service believes the metadata and checks digests,
+//! and needs no more.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::Context;
 pub(crate) mod catalog;
 pub(crate) mod packages;
 mod random;
+pub(crate) mod rpms;
 
 pub(crate) use random::Random;
 

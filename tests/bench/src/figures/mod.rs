@@ -2,6 +2,9 @@
 
 pub(crate) mod build;
 pub(crate) mod catalog;
+pub(crate) mod host;
+pub(crate) mod idle;
+pub(crate) mod place;
 pub(crate) mod plans;
 pub(crate) mod seen;
 pub(crate) mod tracker;
