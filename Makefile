@@ -17,7 +17,7 @@ build: ## build the programs, optimised, below target/release
 	scripts/install-deps build
 	cargo build --release --workspace --bins --locked
 
-demo: ## a repository, the service and a foreign client that downloads a set, on this machine
+demo: ## a repository, the service, and hosts that install from it with dnf, on this machine
 	scripts/install-deps build test
 	scripts/demo
 
