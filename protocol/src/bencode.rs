@@ -19,15 +19,23 @@ pub const DEPTH_MAX: usize = 8;
 
 /// Checks that `bytes` are exactly one canonical value.
 pub fn check(bytes: &[u8]) -> Result<(), NotCanonical> {
-    let mut scan = Scan { bytes, at: 0 };
+    let mut scan = Scan { bytes, at: 0, order: Order::Ascending };
     scan.value(0)?;
     if scan.at == bytes.len() { Ok(()) } else { scan.refuse("something follows the value") }
+}
+
+/// The length of the value at the front of `bytes`, whose dictionaries may have their keys in any order. For what peers of
+/// other makes say: it is decoded, but never encoded again and compared.
+pub fn value_len(bytes: &[u8]) -> Result<usize, NotCanonical> {
+    let mut scan = Scan { bytes, at: 0, order: Order::Any };
+    scan.value(0)?;
+    Ok(scan.at)
 }
 
 /// The bytes of the value under `key` in the dictionary `bytes`, which must be canonical.
 #[must_use]
 pub fn raw_value<'a>(bytes: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    let mut scan = Scan { bytes, at: 1 };
+    let mut scan = Scan { bytes, at: 1, order: Order::Ascending };
     if bytes.first() != Some(&b'd') {
         return None;
     }
@@ -45,6 +53,14 @@ pub fn raw_value<'a>(bytes: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
+    order: Order,
+}
+
+/// How the keys of dictionaries must follow one another.
+#[derive(PartialEq, Eq)]
+enum Order {
+    Ascending,
+    Any,
 }
 
 impl<'a> Scan<'a> {
@@ -84,7 +100,7 @@ impl<'a> Scan<'a> {
         let mut last: Option<&[u8]> = None;
         while self.peek() != Some(b'e') {
             let key = self.string()?;
-            if last.is_some_and(|last| last >= key) {
+            if self.order == Order::Ascending && last.is_some_and(|last| last >= key) {
                 return self.refuse("keys are not ascending");
             }
             last = Some(key);
@@ -186,6 +202,17 @@ mod tests {
         ] {
             assert!(check(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_s_length_is_known_whatever_follows_and_however_its_keys_are_ordered() {
+        for (text, len) in [("d1:bi1e1:ai1eeXYZ", 14), ("i1ei2e", 3), ("0:", 2)] {
+            assert_eq!(value_len(text.as_bytes()), Ok(len), "{text}");
+        }
+        for text in ["", "d1:bi1e1:ai1e", "d1:b5:xe", "i01e"] {
+            assert!(value_len(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(value_len("l".repeat(1_000_000).as_bytes()).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod path;
 pub mod plan;
 pub mod set;
 pub mod socket;
+pub mod wire;
 
 pub use digest::{Algorithm, DigestError, PackageDigest, Sha256Digest};
 pub use identity::{InfoHash, PeerId};
