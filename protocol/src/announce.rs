@@ -4,7 +4,7 @@
 //! answer. Our agents send one POST for all their swarms and get JSON. A peer's address is never in either: it is that
 //! of the connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
@@ -13,12 +13,19 @@ use serde_bytes::ByteBuf;
 use crate::bencode;
 use crate::digest::abridged;
 use crate::identity::{InfoHash, PeerId};
+use crate::peers::{self, CompactPeers};
 
 /// The most swarms that one POST may name: an agent that seeds more than this announces in turns.
 pub const BATCH_SWARMS_MAX: usize = 1024;
 
 /// The most swarms that one scrape may name; the answer stays below 8 KiB.
 pub const SCRAPE_SWARMS_MAX: usize = 64;
+
+/// The most ranges that each list of a [`LeaseWish`] may have: a host that has more to say says the rest next time.
+pub const RANGES_MAX: usize = 64;
+
+/// Neighbouring pieces of a bundle: the first one, and how many there are.
+pub type PieceRange = (u32, u32);
 
 /// The longest query string that is read: a scrape of [`SCRAPE_SWARMS_MAX`] fully escaped hashes.
 pub const QUERY_LEN_MAX: usize = SCRAPE_SWARMS_MAX * 72 + 1024;
@@ -55,6 +62,14 @@ pub enum AnnounceError {
     /// More swarms than one request may name.
     #[error("the request names more than {0} swarms")]
     TooManySwarms(usize),
+    /// More ranges than a list of a [`LeaseWish`] may have.
+    #[error("{got} ranges in {list}, at most {RANGES_MAX} are allowed")]
+    TooManyRanges {
+        /// The list.
+        list: &'static str,
+        /// Its length.
+        got: usize,
+    },
     /// An answer that is not one.
     #[error("not an announce answer: {0}")]
     NotAnAnswer(String),
@@ -205,19 +220,7 @@ impl GetAnswer {
     /// The bencoded answer.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let (mut peers, mut peers6) = (Vec::new(), Vec::new());
-        for peer in &self.peers {
-            match peer.ip() {
-                IpAddr::V4(ip) => {
-                    peers.extend_from_slice(&ip.octets());
-                    peers.extend_from_slice(&peer.port().to_be_bytes());
-                }
-                IpAddr::V6(ip) => {
-                    peers6.extend_from_slice(&ip.octets());
-                    peers6.extend_from_slice(&peer.port().to_be_bytes());
-                }
-            }
-        }
+        let (peers, peers6) = peers::pack(&self.peers);
         let dict = AnswerDict {
             complete: self.complete,
             incomplete: self.incomplete,
@@ -236,25 +239,13 @@ impl GetAnswer {
         bencode::check(bytes).map_err(|e| refuse(e.to_string()))?;
         let dict: AnswerDict = serde_bencode::from_bytes(bytes).map_err(|e| refuse(e.to_string()))?;
         let peers6 = dict.peers6.unwrap_or_default();
-        let (v4, odd4) = dict.peers.as_chunks::<6>();
-        let (v6, odd6) = peers6.as_chunks::<18>();
-        if !odd4.is_empty() || !odd6.is_empty() {
-            return Err(refuse("the last peer is cut off".into()));
-        }
-        let v4 = v4.iter().map(|&[a, b, c, d, hi, lo]| {
-            SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([hi, lo]))
-        });
-        let v6 = v6.iter().map(|bytes| {
-            let mut ip = [0; 16];
-            ip.copy_from_slice(&bytes[..16]);
-            SocketAddr::new(Ipv6Addr::from(ip).into(), u16::from_be_bytes([bytes[16], bytes[17]]))
-        });
+        let peers = peers::unpack(&dict.peers, &peers6).map_err(|e| refuse(e.to_string()))?;
         Ok(Self {
             interval: dict.interval,
             min_interval: dict.min_interval,
             complete: dict.complete,
             incomplete: dict.incomplete,
-            peers: v4.chain(v6).collect(),
+            peers,
         })
     }
 }
@@ -307,6 +298,9 @@ pub struct BatchAnnounce {
     pub port: u16,
     /// Its swarms, at most [`BATCH_SWARMS_MAX`].
     pub swarms: Vec<SwarmAnnounce>,
+    /// Whether the agent reads [`CompactPeers`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compact: bool,
 }
 
 /// One swarm of a [`BatchAnnounce`].
@@ -319,9 +313,46 @@ pub struct SwarmAnnounce {
     /// What it has just done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Event>,
-    /// How many peers it would like.
+    /// How many peers it would like; none at all for an announce that is only about leases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<u32>,
+    /// What it has to say about leases. Saying anything, nothing but this too, renews those that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseWish>,
+}
+
+/// What a host says about the first copies that it fetches from the origin, in one swarm.
+///
+/// Each list has at most [`RANGES_MAX`] ranges. What lies outside of the bundle is cut off.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseWish {
+    /// Pieces that the host has since it last said so, at least those that were leased to it. It never takes this back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub got: Vec<PieceRange>,
+    /// Pieces that it wants and lacks, or the first ranges of them; when none are named, all of the bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<PieceRange>,
+    /// Whether it gives back all that is leased to it in this swarm.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returned: bool,
+    /// Whether its peers bring it nothing, or far too little: then it may get what others have already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub starved: bool,
+    /// Whether it would like another lease. One that is told nothing new waits for its peers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wants: bool,
+}
+
+impl LeaseWish {
+    /// Refuses lists that are too long.
+    pub fn check(&self) -> Result<(), AnnounceError> {
+        for (list, ranges) in [("got", &self.got), ("lacks", &self.lacks)] {
+            if ranges.len() > RANGES_MAX {
+                return Err(AnnounceError::TooManyRanges { list, got: ranges.len() });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The tracker's answer to a [`BatchAnnounce`].
@@ -349,6 +380,13 @@ pub enum SwarmAnswer {
         incomplete: u32,
         /// Addresses of both families.
         peers: Vec<SocketAddr>,
+        /// The same, for an agent that said that it reads this form; then there are none in `peers`.
+        #[serde(default, skip_serializing_if = "CompactPeers::is_empty")]
+        compact_peers: CompactPeers,
+        /// All that is leased to the agent now, if it said anything about leases: what it held and does not find here
+        /// has become another's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lease: Option<Vec<PieceRange>>,
     },
     /// The swarm got nothing, and why: an agent that is told that a swarm is unknown asks for a new plan.
     Refused {
@@ -371,6 +409,18 @@ mod tests {
             Just(Some(Event::Completed)),
             Just(Some(Event::Stopped))
         ]
+    }
+
+    fn wishes() -> impl Strategy<Value = Option<LeaseWish>> {
+        let ranges = || proptest::collection::vec(any::<PieceRange>(), 0..4);
+        let wish = (ranges(), ranges(), any::<[bool; 3]>());
+        proptest::option::of(wish.prop_map(|(got, lacks, [returned, starved, wants])| LeaseWish {
+            got,
+            lacks,
+            returned,
+            starved,
+            wants,
+        }))
     }
 
     proptest! {
@@ -402,13 +452,14 @@ mod tests {
 
         #[test]
         fn a_batch_survives_its_json(
-            swarms in proptest::collection::vec((any::<[u8; 20]>(), any::<u64>(), events(), any::<Option<u32>>()), 0..5),
-            port in any::<u16>(), peer_id in any::<[u8; 20]>(),
+            swarms in proptest::collection::vec(
+                (any::<[u8; 20]>(), any::<u64>(), events(), any::<Option<u32>>(), wishes()), 0..5),
+            port in any::<u16>(), peer_id in any::<[u8; 20]>(), compact in any::<bool>(),
         ) {
-            let swarms = swarms.into_iter().map(|(hash, left, event, wanted)| SwarmAnnounce {
-                info_hash: InfoHash(hash), left, event, wanted,
+            let swarms = swarms.into_iter().map(|(hash, left, event, wanted, lease)| SwarmAnnounce {
+                info_hash: InfoHash(hash), left, event, wanted, lease,
             }).collect();
-            let batch = BatchAnnounce { version: 1, peer_id: PeerId(peer_id), port, swarms };
+            let batch = BatchAnnounce { version: 1, peer_id: PeerId(peer_id), port, swarms, compact };
             let json = serde_json::to_vec(&batch).expect("encodes");
             prop_assert_eq!(serde_json::from_slice::<BatchAnnounce>(&json).expect("parses"), batch);
         }
@@ -437,6 +488,32 @@ mod tests {
             |n| ScrapedSwarm { info_hash: InfoHash([n; 20]), complete: 1, downloaded: 2, incomplete: 3 };
         let bytes = encode_scrape(vec![swarm(9), swarm(2), swarm(9)]);
         assert_eq!(bencode::check(&bytes), Ok(()));
+    }
+
+    #[test]
+    fn what_an_older_side_says_is_read_and_it_is_sent_nothing_new() {
+        let hash = "a".repeat(40);
+        let asked = format!(
+            r#"{{"version":1,"peer_id":"{hash}","port":1,"swarms":[{{"info_hash":"{hash}","left":5,"wanted":0}}]}}"#
+        );
+        let batch: BatchAnnounce = serde_json::from_str(&asked).expect("parses");
+        assert_eq!((batch.compact, &batch.swarms[0].lease), (false, &None));
+        assert_eq!(serde_json::to_string(&batch).expect("encodes"), asked);
+        let answered = format!(r#"{{"info_hash":"{hash}","complete":1,"incomplete":2,"peers":["10.0.0.1:1"]}}"#);
+        let answer: SwarmAnswer = serde_json::from_str(&answered).expect("parses");
+        assert!(matches!(&answer, SwarmAnswer::Known { lease: None, peers, .. } if peers.len() == 1));
+        assert_eq!(serde_json::to_string(&answer).expect("encodes"), answered);
+        let refused = format!(r#"{{"info_hash":"{hash}","refused":"no"}}"#);
+        let answer: SwarmAnswer = serde_json::from_str(&refused).expect("parses");
+        assert!(matches!(answer, SwarmAnswer::Refused { .. }));
+    }
+
+    #[test]
+    fn a_list_of_ranges_has_an_end() {
+        let wish = LeaseWish { lacks: vec![(0, 1); RANGES_MAX], ..LeaseWish::default() };
+        assert_eq!(wish.check(), Ok(()));
+        let wish = LeaseWish { got: vec![(0, 1); RANGES_MAX + 1], ..wish };
+        assert_eq!(wish.check(), Err(AnnounceError::TooManyRanges { list: "got", got: RANGES_MAX + 1 }));
     }
 
     #[test]

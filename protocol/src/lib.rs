@@ -15,6 +15,7 @@ pub mod identity;
 pub mod layout;
 pub mod metainfo;
 pub mod path;
+pub mod peers;
 pub mod plan;
 pub mod set;
 pub mod socket;

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::announce::{self, AnnounceError};
+use crate::announce::{self, AnnounceError, PieceRange};
 use crate::digest::PackageDigest;
 use crate::identity::{InfoHash, PeerId};
+use crate::peers::CompactPeers;
 use crate::set::SetDigest;
 
 /// The version of the forms in this module.
@@ -31,6 +32,9 @@ pub struct SetRequest {
     /// The asker's name for itself. With a port it joins the plan's swarms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<PeerId>,
+    /// Whether the asker reads [`CompactPeers`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compact: bool,
 }
 
 /// Who asks for a plan, as the query of `GET sets/{digest}` says it.
@@ -40,6 +44,8 @@ pub struct AskerQuery {
     pub port: Option<u16>,
     /// The asker's name for itself: as in JSON, or twenty escaped bytes as in an announce.
     pub peer_id: Option<PeerId>,
+    /// Whether the asker reads [`CompactPeers`], said as `compact=1`.
+    pub compact: bool,
 }
 
 impl AskerQuery {
@@ -50,6 +56,7 @@ impl AskerQuery {
             match key {
                 "port" => asker.port = Some(announce::number("port", value)?),
                 "peer_id" => asker.peer_id = Some(peer_id(value)?),
+                "compact" => asker.compact = value == "1",
                 _ => {}
             }
         }
@@ -61,7 +68,8 @@ impl AskerQuery {
     pub fn to_query(&self) -> String {
         let port = self.port.map(|port| format!("port={port}"));
         let peer_id = self.peer_id.map(|peer_id| format!("peer_id={peer_id}"));
-        [port, peer_id].into_iter().flatten().collect::<Vec<_>>().join("&")
+        let compact = self.compact.then(|| "compact=1".to_owned());
+        [port, peer_id, compact].into_iter().flatten().collect::<Vec<_>>().join("&")
     }
 }
 
@@ -104,10 +112,16 @@ pub struct PlannedBundle {
     pub files: Vec<(u32, u32)>,
     /// First peers, so that the first byte needs no announce.
     pub peers: Vec<SocketAddr>,
+    /// First peers for an asker that said that it reads this form; then there are none in [`Self::peers`].
+    #[serde(default, skip_serializing_if = "CompactPeers::is_empty")]
+    pub compact_peers: CompactPeers,
     /// Peers that have the whole bundle.
     pub complete: u32,
     /// Peers that have some of it.
     pub incomplete: u32,
+    /// The pieces whose first copies this host is to fetch from the origin, for now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lease: Vec<PieceRange>,
 }
 
 /// How the service would like its hosts to behave.
@@ -115,6 +129,9 @@ pub struct PlannedBundle {
 pub struct Policy {
     /// Seconds between announces.
     pub announce_interval: u32,
+    /// Seconds after which a lease that was not renewed goes to another host. Zero: this service leases nothing.
+    #[serde(default)]
+    pub lease_ttl: u32,
 }
 
 #[cfg(test)]
@@ -127,33 +144,36 @@ mod tests {
         #[test]
         fn a_plan_survives_its_json(
             hash in any::<[u8; 20]>(), set in any::<[u8; 32]>(), files in proptest::collection::vec(any::<(u32, u32)>(), 0..9),
-            peers in proptest::collection::vec(any::<([u8; 16], u16)>(), 0..9), unknown in proptest::collection::vec(any::<[u8; 32]>(), 0..3),
+            peers in proptest::collection::vec(any::<([u8; 16], u16)>(), 0..9),
+            lease in proptest::collection::vec(any::<(u32, u32)>(), 0..3), unknown in proptest::collection::vec(any::<[u8; 32]>(), 0..3),
         ) {
             let plan = Plan {
                 version: VERSION,
                 set: SetDigest(Sha256Digest(set)),
                 bundles: vec![PlannedBundle {
                     info_hash: InfoHash(hash), info_len: 7, piece_len: 32_768, files,
-                    peers: peers.into_iter().map(|(ip, port)| SocketAddr::new(ip.into(), port)).collect(),
-                    complete: 1, incomplete: 2,
+                    peers: peers.iter().map(|&(ip, port)| SocketAddr::new(ip.into(), port)).collect(),
+                    compact_peers: CompactPeers(peers.iter().map(|&(ip, port)| SocketAddr::new(ip.into(), port)).collect()),
+                    complete: 1, incomplete: 2, lease,
                 }],
                 unknown: unknown.into_iter().map(|d| Sha256Digest(d).into()).collect(),
                 web_seeds: vec!["http://mirror.example/pkgtorrent/v1/webseed/".into()],
                 torrents: "http://mirror.example/pkgtorrent/v1/torrents/".into(),
                 announce: "http://mirror.example/pkgtorrent/v1/announce".into(),
-                policy: Policy { announce_interval: 60 },
+                policy: Policy { announce_interval: 60, lease_ttl: 10 },
             };
             let json = serde_json::to_vec(&plan).expect("encodes");
             prop_assert_eq!(serde_json::from_slice::<Plan>(&json).expect("parses"), plan);
         }
 
         #[test]
-        fn a_question_survives_its_json(digests in proptest::collection::vec(any::<[u8; 32]>(), 0..9), port in any::<Option<u16>>(), id in any::<Option<[u8; 20]>>()) {
+        fn a_question_survives_its_json(digests in proptest::collection::vec(any::<[u8; 32]>(), 0..9), port in any::<Option<u16>>(), id in any::<Option<[u8; 20]>>(), compact in any::<bool>()) {
             let request = SetRequest {
                 version: VERSION,
                 packages: digests.into_iter().map(|d| Sha256Digest(d).into()).collect(),
                 port,
                 peer_id: id.map(PeerId),
+                compact,
             };
             let json = serde_json::to_vec(&request).expect("encodes");
             prop_assert_eq!(serde_json::from_slice::<SetRequest>(&json).expect("parses"), request);
@@ -163,16 +183,32 @@ mod tests {
     #[test]
     fn an_asker_is_read_in_every_form_of_its_name() {
         let id = PeerId(*b"-XX0001-abcdefghijkl");
-        let asker = AskerQuery { port: Some(6881), peer_id: Some(id) };
-        assert_eq!(AskerQuery::parse(&asker.to_query()), Ok(asker));
+        let asker = AskerQuery { port: Some(6881), peer_id: Some(id), compact: false };
+        let reads_compact = AskerQuery { compact: true, ..asker };
+        for asker in [asker, reads_compact] {
+            assert_eq!(AskerQuery::parse(&asker.to_query()), Ok(asker));
+        }
         for name in ["-XX0001-abcdefghijkl", "%2dXX0001-abcdefghijkl", &id.to_string()] {
             assert_eq!(AskerQuery::parse(&format!("x=y&peer_id={name}&port=6881")), Ok(asker), "{name}");
         }
         let raw = AskerQuery::parse(&format!("peer_id={}", "%ff".repeat(20)));
-        assert_eq!(raw, Ok(AskerQuery { port: None, peer_id: Some(PeerId([0xff; 20])) }));
+        assert_eq!(raw, Ok(AskerQuery { peer_id: Some(PeerId([0xff; 20])), ..AskerQuery::default() }));
         assert_eq!(AskerQuery::parse(""), Ok(AskerQuery::default()));
         assert!(AskerQuery::parse("port=65536").is_err());
         assert!(AskerQuery::parse("peer_id=short").is_err());
+    }
+
+    #[test]
+    fn what_an_older_side_says_is_read_and_it_is_sent_nothing_new() {
+        let hash = "a".repeat(40);
+        let old = format!(
+            r#"{{"info_hash":"{hash}","info_len":7,"piece_len":32768,"files":[[0,0]],"peers":["10.0.0.1:1"],"complete":1,"incomplete":2}}"#
+        );
+        let bundle: PlannedBundle = serde_json::from_str(&old).expect("parses");
+        assert_eq!((bundle.lease.len(), bundle.compact_peers.0.len()), (0, 0));
+        assert_eq!(serde_json::to_string(&bundle).expect("encodes"), old);
+        let policy: Policy = serde_json::from_str(r#"{"announce_interval":60}"#).expect("parses");
+        assert_eq!(policy, Policy { announce_interval: 60, lease_ttl: 0 });
     }
 
     #[test]

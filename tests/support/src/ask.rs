@@ -25,6 +25,7 @@ pub fn set_request(packages: &[PackageDigest], peer: Option<(u16, PeerId)>) -> R
         packages: packages.to_vec(),
         port: peer.map(|(port, _)| port),
         peer_id: peer.map(|(_, peer_id)| peer_id),
+        compact: false,
     };
     let body = serde_json::to_vec(&question).expect("a question encodes");
     Request::post(&format!("{PREFIX}sets"), body).header("Content-Type", "application/json")

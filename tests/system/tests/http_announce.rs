@@ -36,7 +36,7 @@ fn address(ip: &str, port: u16) -> SocketAddr {
 }
 
 fn peer(name: u8, port: u16, swarm: InfoHash) -> GetAnnounce {
-    GetAnnounce { info_hash: swarm, peer_id: PeerId([name; 20]), port, left: 1, event: None, wanted: None }
+    GetAnnounce { info_hash: swarm, peer_id: PeerId([name; 20]), port, left: 1, event: None, wanted: None, lease: None }
 }
 
 fn sorted(peers: &[SocketAddr]) -> Vec<SocketAddr> {
@@ -217,12 +217,13 @@ fn an_answer_has_as_many_peers_as_are_wanted_and_never_more_than_the_limit() {
 }
 
 fn batch(port: u16, name: u8, swarms: &[InfoHash]) -> BatchAnnounce {
-    let swarm = |&info_hash| SwarmAnnounce { info_hash, left: 1, event: None, wanted: None };
+    let swarm = |&info_hash| SwarmAnnounce { info_hash, left: 1, event: None, wanted: None, lease: None };
     BatchAnnounce {
         version: 1,
         peer_id: PeerId([name; 20]),
         port,
         swarms: swarms.iter().map(swarm).collect(),
+        compact: false,
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use pkgtorrent_protocol::PieceLen;
 use pkgtorrent_protocol::metainfo::{BundleInfo, BundlePackage};
 use pkgtorrent_protocol::path::FileName;
+use pkgtorrent_protocol::peers::CompactPeers;
 use pkgtorrent_protocol::plan::{Plan, PlannedBundle, Policy};
 use pkgtorrent_protocol::socket::Want;
 use pkgtorrent_protocol::{Algorithm, PackageSet};
@@ -108,7 +109,7 @@ impl Host {
             web_seeds: vec![format!("{SERVICE}seed/")],
             torrents: format!("{SERVICE}torrents/"),
             announce: format!("{SERVICE}announce"),
-            policy: Policy { announce_interval: 60 },
+            policy: Policy { announce_interval: 60, lease_ttl: 0 },
         };
         let plan = check(&plan, &set, &ServiceUrl::parse(SERVICE).unwrap(), &[]).unwrap();
         let id = PlanId(self.engine.next_plan - 1);
@@ -186,8 +187,10 @@ fn planned(set: &PackageSet, packages: &[&Package], info: &BundleInfo) -> Planne
         piece_len: PieceLen::Small.bytes(),
         files: (0..).zip(set.packages()).filter_map(|(nth, digest)| Some((nth, file_of(digest)?))).collect(),
         peers: vec![],
+        compact_peers: CompactPeers::default(),
         complete: 0,
         incomplete: 0,
+        lease: vec![],
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use pkgtorrent_protocol::announce::BATCH_SWARMS_MAX;
+use pkgtorrent_protocol::announce::{BATCH_SWARMS_MAX, PieceRange};
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
 use pkgtorrent_protocol::metainfo::INFO_LEN_MAX;
 use pkgtorrent_protocol::plan::{self, AskerQuery, Plan, PlannedBundle, Policy, SetRequest};
@@ -24,6 +24,9 @@ pub const INFOS_LEN_MAX: usize = 128 << 20;
 /// The most first peers that are used of one bundle, as many as a service can be set to send.
 pub const FIRST_PEERS_MAX: usize = 500;
 
+/// The most ranges of a lease that are used: more than stretches of one bundle are leased.
+const LEASE_RANGES_MAX: usize = 4096;
+
 /// The most web seeds that are used of one plan: each is one more place to try before a package is given up.
 pub const WEB_SEEDS_MAX: usize = 16;
 
@@ -36,8 +39,9 @@ const PLAN_LEN_FIXED: usize = 64 << 10;
 /// What a plan takes for one package: a pair of indices, or its digest when it is unknown.
 const PLAN_LEN_PER_PACKAGE: usize = 160;
 
-/// What a plan takes for one bundle: its numbers, and an address in quotes for each of the most first peers.
-const PLAN_LEN_PER_BUNDLE: usize = 256 + FIRST_PEERS_MAX * 56;
+/// What a plan takes for one bundle: its numbers, an address in quotes for each of the most first peers, and two
+/// numbers in brackets for each range of the longest lease.
+const PLAN_LEN_PER_BUNDLE: usize = 256 + FIRST_PEERS_MAX * 56 + LEASE_RANGES_MAX * 24;
 
 /// A plan of which every part was checked against what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,9 @@ pub struct CheckedBundle {
     pub complete: u32,
     /// Peers that have some of it, says the service.
     pub incomplete: u32,
+    /// The pieces whose first copies this host is to fetch from the origin, says the service. How many pieces there are
+    /// is known when the info dictionary is; until then a range may be anything, but there are no more than pieces.
+    pub lease: Vec<PieceRange>,
 }
 
 /// Asks a service for the plan of a set: by the set's digest, and by its packages if the service does not know that.
@@ -85,14 +92,15 @@ pub async fn ask(
     set: &PackageSet,
     asker: AskerQuery,
 ) -> Result<CheckedPlan, PlanError> {
+    let asker = AskerQuery { compact: true, ..asker };
     let url = service.set(set.digest(), &asker.to_query());
     let mut answer = http.send(Asked::Get(&url), http.plan_patience()).await?;
     // Only this status: caches keep a 404 for others, whose packages would then be sent every time.
     if answer.status() == StatusCode::PRECONDITION_FAILED {
         answer.skip().await;
         let packages = set.packages().to_vec();
-        let question =
-            SetRequest { version: plan::VERSION, packages, port: asker.port, peer_id: asker.peer_id };
+        let AskerQuery { port, peer_id, compact } = asker;
+        let question = SetRequest { version: plan::VERSION, packages, port, peer_id, compact };
         let url = service.sets();
         // Digests and numbers can all be written as JSON.
         let body = serde_json::to_vec(&question).map_err(|error| refused(&url, error.to_string()))?;
@@ -211,9 +219,10 @@ fn check_bundle(
         info_len: info_len as usize,
         piece_len,
         files,
-        peers: bundle.peers.iter().take(FIRST_PEERS_MAX).copied().collect(),
+        peers: bundle.peers.iter().chain(&bundle.compact_peers.0).take(FIRST_PEERS_MAX).copied().collect(),
         complete: bundle.complete,
         incomplete: bundle.incomplete,
+        lease: bundle.lease.iter().take(LEASE_RANGES_MAX).copied().collect(),
     })
 }
 
@@ -266,6 +275,7 @@ mod tests {
     use std::net::TcpListener;
     use std::time::{Duration, Instant};
 
+    use pkgtorrent_protocol::peers::CompactPeers;
     use pkgtorrent_protocol::{PackageDigest, SetDigest, Sha256Digest};
     use proptest::prelude::*;
 
@@ -291,8 +301,10 @@ mod tests {
             piece_len: PieceLen::Medium.bytes(),
             files: files.to_vec(),
             peers: vec!["192.0.2.1:1".parse().expect("an address")],
+            compact_peers: CompactPeers::default(),
             complete: 1,
             incomplete: 2,
+            lease: vec![(0, 3), (9, 1)],
         }
     }
 
@@ -305,7 +317,7 @@ mod tests {
             web_seeds: vec!["http://mirror.example:7070/seed/".into()],
             torrents: "http://mirror.example:7070/torrents/".into(),
             announce: "http://mirror.example:7070/announce".into(),
-            policy: Policy { announce_interval: 60 },
+            policy: Policy { announce_interval: 60, lease_ttl: 10 },
         }
     }
 
@@ -325,10 +337,18 @@ mod tests {
             (plan.bundles[0].peers.len(), plan.bundles[0].complete, plan.bundles[0].incomplete),
             (1, 1, 2)
         );
+        assert_eq!((plan.bundles[0].lease.as_slice(), plan.policy.lease_ttl), (&[(0, 3), (9, 1)][..], 10));
         // The plan says nothing of the third package.
         assert_eq!(plan.unknown, [2, 4]);
         assert_eq!(plan.web_seeds[0].as_str(), "http://mirror.example:7070/seed/");
         assert!(plan.left_out.is_empty());
+    }
+
+    #[test]
+    fn peers_are_read_in_both_forms() {
+        let peer = "192.0.2.2:2".parse().expect("an address");
+        let plan = checked(|plan| plan.bundles[0].compact_peers = CompactPeers(vec![peer])).expect("a plan");
+        assert_eq!(plan.bundles[0].peers, ["192.0.2.1:1".parse().expect("an address"), peer]);
     }
 
     #[test]
@@ -418,8 +438,10 @@ mod tests {
         let plan = checked(|plan| {
             plan.web_seeds = (0..99).map(|n| format!("http://seed.example/{n}/")).collect();
             plan.bundles[0].peers = vec![plan.bundles[0].peers[0]; FIRST_PEERS_MAX + 1];
+            plan.bundles[0].lease = vec![(0, 1); LEASE_RANGES_MAX + 1];
         });
         let plan = plan.expect("a plan");
+        assert_eq!(plan.bundles[0].lease.len(), LEASE_RANGES_MAX);
         assert_eq!((plan.web_seeds.len(), plan.bundles[0].peers.len()), (WEB_SEEDS_MAX, FIRST_PEERS_MAX));
 
         let packages = BUNDLES_MAX as u32 + 2;
@@ -462,6 +484,7 @@ mod tests {
                 piece_len: u32::MAX,
                 complete: u32::MAX,
                 incomplete: u32::MAX,
+                lease: vec![(u32::MAX, u32::MAX); LEASE_RANGES_MAX],
                 ..bundle(0, &[(n, FILES_MAX)])
             })
             .take(BUNDLES_MAX)

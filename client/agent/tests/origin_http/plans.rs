@@ -8,6 +8,7 @@ use pkgtorrent_agent::origin::{
 };
 use pkgtorrent_protocol::layout::BLOCK_HASH_LEN;
 use pkgtorrent_protocol::metainfo::{BundleInfo, BundlePackage};
+use pkgtorrent_protocol::peers::CompactPeers;
 use pkgtorrent_protocol::plan::{AskerQuery, Plan, PlannedBundle, Policy, SetRequest, VERSION};
 use pkgtorrent_protocol::{FileName, InfoHash, PackageSet, PeerId, PieceLen, Sha256Digest};
 
@@ -57,14 +58,16 @@ fn plan(base: &str) -> Plan {
             piece_len: PieceLen::Small.bytes(),
             files: vec![(0, 0), (1, 2)],
             peers: vec!["192.0.2.7:6881".parse().expect("an address")],
+            compact_peers: CompactPeers::default(),
             complete: 3,
             incomplete: 4,
+            lease: vec![],
         }],
         unknown: vec![Sha256Digest([2; 32]).into()],
         web_seeds: vec![format!("{base}webseed/")],
         torrents: format!("{base}torrents/"),
         announce: format!("{base}announce"),
-        policy: Policy { announce_interval: 60 },
+        policy: Policy { announce_interval: 60, lease_ttl: 0 },
     }
 }
 
@@ -97,7 +100,7 @@ fn poisoned(bend: impl Fn(&mut Plan) + Send + Sync + 'static) -> Server {
 #[tokio::test]
 async fn a_known_set_is_asked_for_by_its_digest() {
     let server = poisoned(|_| {});
-    let asker = AskerQuery { port: Some(6881), peer_id: Some(PeerId([0xab; 20])) };
+    let asker = AskerQuery { port: Some(6881), peer_id: Some(PeerId([0xab; 20])), compact: true };
     let plan = ask(&http(), &service(&server), &set(), asker).await.expect("a plan");
     assert_eq!(plan.bundles[0].files, [(0, 0), (1, 2)]);
     assert_eq!(plan.bundles[0].peers.len(), 1);
@@ -105,7 +108,7 @@ async fn a_known_set_is_asked_for_by_its_digest() {
     assert_eq!(plan.web_seeds, [server.url("/pkgtorrent/v1/webseed/")]);
     let asked = server.asked();
     assert_eq!(asked.len(), 1);
-    let target = format!("{PREFIX}sets/{}?port=6881&peer_id={}", set().digest(), "ab".repeat(20));
+    let target = format!("{PREFIX}sets/{}?port=6881&peer_id={}&compact=1", set().digest(), "ab".repeat(20));
     assert_eq!((asked[0].method.as_str(), &asked[0].target), ("GET", &target));
 }
 
@@ -118,7 +121,7 @@ async fn an_unknown_set_is_posted_over_the_same_connection() {
         }
         wire.answer("412 Precondition Failed", "", b"this set is not known\n")
     });
-    let asker = AskerQuery { port: Some(1), peer_id: None };
+    let asker = AskerQuery { port: Some(1), peer_id: None, compact: true };
     ask(&http(), &service(&server), &set(), asker).await.expect("a plan");
     let asked = server.asked();
     assert_eq!(asked[1].target, format!("{PREFIX}sets"));
@@ -135,7 +138,7 @@ async fn a_prefix_of_its_own_is_kept() {
         let service = ServiceUrl::parse(server.url(path).as_str()).expect("a service");
         ask(&http(), &service, &set(), AskerQuery::default()).await.expect_err("no plan");
         let last = server.asked().pop().expect("a request");
-        assert_eq!(last.target, format!("{prefix}sets/{}", set().digest()));
+        assert_eq!(last.target, format!("{prefix}sets/{}?compact=1", set().digest()));
     }
 }
 

@@ -11,6 +11,7 @@ use pkgtorrent_protocol::announce::{
     self, BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event, GetAnnounce, GetAnswer, ScrapedSwarm,
     SwarmAnnounce, SwarmAnswer,
 };
+use pkgtorrent_protocol::peers::CompactPeers;
 use pkgtorrent_tracker::{Announce, Introduction};
 
 use super::error::HttpError;
@@ -104,6 +105,8 @@ pub(super) async fn post(
                     complete: introduction.complete,
                     incomplete: introduction.incomplete,
                     peers: introduction.peers,
+                    compact_peers: CompactPeers::default(),
+                    lease: None,
                 }
             }
             Err(refusal) => {

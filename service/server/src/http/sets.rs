@@ -7,6 +7,7 @@ use std::time::Instant;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use pkgtorrent_protocol::peers::CompactPeers;
 use pkgtorrent_protocol::plan::{
     self, AskerQuery, Plan, PlannedBundle, Policy, SET_REQUEST_LEN_MAX, SetRequest,
 };
@@ -46,7 +47,7 @@ pub(super) async fn post(
         return Err(bad(format!("version {} is not spoken here, only {}", asked.version, plan::VERSION)));
     }
     let set = PackageSet::new(asked.packages).map_err(|e| bad(e.to_string()))?;
-    let asker = AskerQuery { port: asked.port, peer_id: asked.peer_id };
+    let asker = AskerQuery { port: asked.port, peer_id: asked.peer_id, compact: asked.compact };
     answer(&service, &request, set.digest(), Arc::new(set), &asker, started).await
 }
 
@@ -140,8 +141,10 @@ fn plan(
         piece_len: planned.bundle.piece_len.bytes(),
         files: planned.files.clone(),
         peers: first.peers,
+        compact_peers: CompactPeers::default(),
         complete: first.complete,
         incomplete: first.incomplete,
+        lease: Vec::new(),
     });
     let interval = service.settings.tracker.interval.as_secs();
     Plan {
@@ -152,6 +155,6 @@ fn plan(
         web_seeds: vec![torrents::web_seed(base_url)],
         torrents: format!("{base_url}{PREFIX}/v1/torrents/"),
         announce: format!("{base_url}{PREFIX}/v1/announce"),
-        policy: Policy { announce_interval: u32::try_from(interval).unwrap_or(u32::MAX) },
+        policy: Policy { announce_interval: u32::try_from(interval).unwrap_or(u32::MAX), lease_ttl: 0 },
     }
 }
