@@ -499,7 +499,8 @@ mod tests {
         let batch: BatchAnnounce = serde_json::from_str(&asked).expect("parses");
         assert_eq!((batch.compact, &batch.swarms[0].lease), (false, &None));
         assert_eq!(serde_json::to_string(&batch).expect("encodes"), asked);
-        let answered = format!(r#"{{"info_hash":"{hash}","complete":1,"incomplete":2,"peers":["10.0.0.1:1"]}}"#);
+        let answered =
+            format!(r#"{{"info_hash":"{hash}","complete":1,"incomplete":2,"peers":["10.0.0.1:1"]}}"#);
         let answer: SwarmAnswer = serde_json::from_str(&answered).expect("parses");
         assert!(matches!(&answer, SwarmAnswer::Known { lease: None, peers, .. } if peers.len() == 1));
         assert_eq!(serde_json::to_string(&answer).expect("encodes"), answered);
