@@ -14,6 +14,7 @@ pub mod digest;
 pub mod identity;
 pub mod layout;
 pub mod metainfo;
+pub mod networks;
 pub mod path;
 pub mod peers;
 pub mod plan;
