@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
-use std::os::unix::fs::MetadataExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::Look;
 
 /// How much is read at once when few answers are under way: the longer, the fewer turns through kernel and connection.
 const CHUNK_LEN_MAX: usize = 256 << 10;
@@ -30,6 +29,10 @@ const CHUNK_LEN_MIN: usize = 16 << 10;
 
 /// What all answers together may hold in buffers, about: a thousand slow clients must not take a gigabyte.
 const BUFFERS_LEN_MAX: usize = 128 << 20;
+
+/// How often a file that seems rewritten is looked at. The kernel changes the number of a file's names and its time of
+/// change one after the other, and a look may fall in between: the next one sees both.
+const LOOKS: usize = 2;
 
 /// Answers that are under way.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
@@ -75,29 +78,24 @@ pub(crate) struct Pace {
 /// The file, and what it looked like when it was looked at last.
 struct Source {
     file: Arc<File>,
-    fingerprint: Fingerprint,
-    /// How many names it has.
-    links: u64,
+    look: Look,
 }
 
 impl Source {
-    fn new((file, fingerprint): (File, Fingerprint)) -> Self {
-        let links = file.metadata().map_or(0, |metadata| metadata.nlink());
-        Self { file: Arc::new(file), fingerprint, links }
+    fn new((file, look): (File, Look)) -> Self {
+        Self { file: Arc::new(file), look }
     }
 
     /// Whether what was read since the last look is of one version with all before.
     fn is_unchanged(&mut self) -> io::Result<bool> {
-        let metadata = self.file.metadata()?;
-        let (now, links) = (Fingerprint::of(&metadata), metadata.nlink());
-        if now == self.fingerprint {
-            return Ok(true);
+        let before = self.look;
+        for _ in 0..LOOKS {
+            self.look = Look::of(&self.file.metadata()?);
+            if self.look.has_bytes_of(&before) {
+                return Ok(true);
+            }
         }
-        // A file that gains or loses a name, as one does that another is put in place of, has the same bytes. Whatever
-        // else changed its status may have been a rewrite whose time was put back.
-        let is_renamed = links != self.links && now.same_content(&self.fingerprint);
-        (self.fingerprint, self.links) = (now, links);
-        Ok(is_renamed)
+        Ok(false)
     }
 }
 
@@ -128,7 +126,7 @@ pub(crate) enum BodyError {
 impl PartsBody {
     /// `counter` counts what is sent.
     pub(crate) fn new(
-        source: Option<(File, Fingerprint)>,
+        source: Option<(File, Look)>,
         parts: impl IntoIterator<Item = Part>,
         pace: Pace,
         counter: metrics::Counter,
@@ -279,8 +277,8 @@ mod tests {
 
     fn body(file: &File, parts: Vec<Part>) -> PartsBody {
         let source = file.try_clone().expect("cloned");
-        let fingerprint = Fingerprint::of(&source.metadata().expect("metadata"));
-        PartsBody::new(Some((source, fingerprint)), parts, PACE, metrics::Counter::noop())
+        let look = Look::of(&source.metadata().expect("metadata"));
+        PartsBody::new(Some((source, look)), parts, PACE, metrics::Counter::noop())
     }
 
     async fn next(body: &mut PartsBody) -> Option<Result<Bytes, BodyError>> {
@@ -313,6 +311,36 @@ mod tests {
         let mut body = body(&file, vec![Part::File(0, 1_000_000)]);
         assert!(matches!(next(&mut body).await, Some(Ok(_))));
         std::os::unix::fs::FileExt::write_at(&file, b"x", 950_000).expect("written");
+        assert!(matches!(next(&mut body).await, Some(Err(BodyError::Changed))));
+    }
+
+    #[actix_web::test]
+    async fn a_file_that_is_replaced_once_it_was_opened_is_sent_whole() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+        std::fs::write(&old, [1; 1000]).expect("written");
+        let file = File::open(&old).expect("opened");
+        let look = Look::of(&file.metadata().expect("metadata"));
+        std::thread::sleep(Duration::from_millis(30));
+        std::fs::write(&new, [2; 1000]).expect("written");
+        // The answer's head is made meanwhile.
+        std::fs::rename(&new, &old).expect("replaced");
+        let body = PartsBody::new(Some((file, look)), [Part::File(0, 1000)], PACE, metrics::Counter::noop());
+        assert_eq!(actix_web::body::to_bytes(body).await.expect("all of it"), [1; 1000][..]);
+    }
+
+    #[actix_web::test]
+    async fn a_file_that_is_rewritten_once_it_was_opened_is_not_sent() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(&[1; 1000]).expect("written");
+        let look = Look::of(&file.as_file().metadata().expect("metadata"));
+        let modified = file.as_file().metadata().and_then(|m| m.modified()).expect("a time");
+        std::thread::sleep(Duration::from_millis(30));
+        std::os::unix::fs::FileExt::write_at(file.as_file(), &[2; 1000], 0).expect("written");
+        file.as_file().set_modified(modified).expect("its time is put back");
+        let opened = file.reopen().expect("opened");
+        let mut body =
+            PartsBody::new(Some((opened, look)), vec![Part::File(0, 1000)], PACE, metrics::Counter::noop());
         assert!(matches!(next(&mut body).await, Some(Err(BodyError::Changed))));
     }
 

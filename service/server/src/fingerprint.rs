@@ -16,6 +16,29 @@ pub(crate) struct Fingerprint {
     changed_ns: i64,
 }
 
+/// What one look at a file showed. Fingerprint and links are from the same moment: between two looks another file may
+/// have been put in its place, and who took the links from the second would never see that they have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) fingerprint: Fingerprint,
+    /// How many names it has.
+    links: u64,
+}
+
+impl Look {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self { fingerprint: Fingerprint::of(metadata), links: metadata.nlink() }
+    }
+
+    /// Whether the file held the same bytes at an earlier look. A file that gains or loses a name, as one does that
+    /// another is put in place of, has the same bytes. Whatever else changed its status may have been a rewrite whose
+    /// time was put back.
+    pub(crate) fn has_bytes_of(&self, earlier: &Self) -> bool {
+        let is_renamed = self.links != earlier.links && self.fingerprint.same_content(&earlier.fingerprint);
+        self.fingerprint == earlier.fingerprint || is_renamed
+    }
+}
+
 /// Two changes within one tick of the kernel's clock leave the same times. A file that was changed less than this ago
 /// may yet change unseen; ticks are 1 to 10 ms.
 pub(crate) const SETTLED_AFTER: Duration = Duration::from_millis(50);
@@ -59,7 +82,7 @@ impl Fingerprint {
 
     /// Whether the content seems the same. A rewrite whose time was put back does so, too: only the time of change,
     /// which nobody can set, tells it from a change of links or modes.
-    pub(crate) fn same_content(&self, other: &Self) -> bool {
+    fn same_content(&self, other: &Self) -> bool {
         (self.inode, self.size, self.modified_ns) == (other.inode, other.size, other.modified_ns)
     }
 

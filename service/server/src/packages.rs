@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::blocks::{Hashed, hash_file};
 use crate::catalog::{Catalog, Located, digest_key, take_digest};
-use crate::fingerprint::{FINGERPRINT_LEN, Fingerprint};
+use crate::fingerprint::{FINGERPRINT_LEN, Fingerprint, Look};
 use crate::flights::{Flight, Flights};
 use crate::root::Root;
 use crate::state::{Record, Snapshot, State, Table};
@@ -214,7 +214,7 @@ impl Packages {
     }
 
     /// Opens the file of a package for serving, having it read first when it was not, or looks different.
-    pub(crate) async fn open(&self, identity: Sha256Digest) -> Option<(File, Fingerprint, PathBuf)> {
+    pub(crate) async fn open(&self, identity: Sha256Digest) -> Option<(File, Look, PathBuf)> {
         let catalog = self.catalog();
         let mut digests = vec![PackageDigest::from(identity)];
         {
@@ -224,7 +224,7 @@ impl Packages {
         let mut to_read = Vec::new();
         for located in digests.iter().flat_map(|digest| catalog.locate(digest)) {
             match self.open_verified(&located.path, identity) {
-                Some((file, fingerprint)) => return Some((file, fingerprint, located.path)),
+                Some((file, look)) => return Some((file, look, located.path)),
                 None => to_read.push(located),
             }
         }
@@ -232,15 +232,15 @@ impl Packages {
             // Only the very file that is opened, as it was when it was read, is what was asked for: one that was
             // replaced by a copy of itself meanwhile is read again.
             for _ in 0..READ_ATTEMPTS {
-                let Ok((_, fingerprint)) = self.root.open_file(&located.path) else { break };
+                let Ok((_, Look { fingerprint, .. })) = self.root.open_file(&located.path) else { break };
                 let now = Located { fingerprint, ..located.clone() };
                 if fingerprint.size() != now.size || self.is_damaged(&now) {
                     break;
                 }
                 let piece_len = PieceLen::for_package(now.size);
                 let Ok(Ok(_)) = self.read(now, piece_len).await else { break };
-                if let Some((file, fingerprint)) = self.open_verified(&located.path, identity) {
-                    return Some((file, fingerprint, located.path));
+                if let Some((file, look)) = self.open_verified(&located.path, identity) {
+                    return Some((file, look, located.path));
                 }
             }
         }
@@ -248,10 +248,10 @@ impl Packages {
     }
 
     /// Opens a file that was read, looks as it did then, and holds this package.
-    fn open_verified(&self, path: &Path, identity: Sha256Digest) -> Option<(File, Fingerprint)> {
-        let (file, fingerprint) = self.root.open_file(path).ok()?;
+    fn open_verified(&self, path: &Path, identity: Sha256Digest) -> Option<(File, Look)> {
+        let (file, look) = self.root.open_file(path).ok()?;
         let stored = self.state.snapshot(&[Table::Files]);
-        (stored_identity(&stored, path, &fingerprint)? == identity).then_some((file, fingerprint))
+        (stored_identity(&stored, path, &look.fingerprint)? == identity).then_some((file, look))
     }
 
     /// The root that packages lie below.
@@ -360,7 +360,8 @@ impl Packages {
     ) -> Result<(Hashed, Fingerprint), Unusable> {
         let unreadable = |e: std::io::Error| Unusable::Unreadable(e.to_string());
         for _ in 0..READ_ATTEMPTS {
-            let (file, mut before) = self.root.open_file(&located.path).map_err(unreadable)?;
+            let (file, Look { fingerprint: mut before, .. }) =
+                self.root.open_file(&located.path).map_err(unreadable)?;
             if let Some(unsettled) = before.unsettled_for(SystemTime::now()) {
                 std::thread::sleep(unsettled);
                 before = Fingerprint::of(&file.metadata().map_err(unreadable)?);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Look};
 
 /// The directory behind `--root`.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Root {
     /// Opens the regular file at `relative`, which must be a clean relative path.
     ///
     /// Whatever is no regular file below the root is `NotFound`: a client need not know that there is something else.
-    pub(crate) fn open_file(&self, relative: &Path) -> io::Result<(File, Fingerprint)> {
+    pub(crate) fn open_file(&self, relative: &Path) -> io::Result<(File, Look)> {
         if !is_clean(relative) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -88,7 +88,7 @@ impl Root {
         if !metadata.is_file() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok((file, Fingerprint::of(&metadata)))
+        Ok((file, Look::of(&metadata)))
     }
 
     fn open_beneath(&self, relative: &Path, how: ResolveFlags) -> rustix::io::Result<OwnedFd> {

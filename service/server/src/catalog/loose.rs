@@ -13,7 +13,7 @@ use pkgtorrent_protocol::{Algorithm, PieceLen, Sha256Digest};
 
 use super::listing::ListedPackage;
 use crate::blocks::hash_file;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Look};
 use crate::packages::{self, Verified};
 use crate::root::Root;
 use crate::state::{Snapshot, State, Table};
@@ -147,7 +147,7 @@ impl LooseReader {
         }
         // A copy that keeps the times looks old at once, but a further change to it must still show.
         std::thread::sleep(file.fingerprint.unsettled_for(now).unwrap_or_default());
-        let (opened, before) = root.open_file(&file.path).map_err(for_now)?;
+        let (opened, Look { fingerprint: before, .. }) = root.open_file(&file.path).map_err(for_now)?;
         let is_package = is_package_head(&opened).map_err(for_now)?;
         (&opened).rewind().map_err(for_now)?;
         let piece_len = PieceLen::for_package(before.size());

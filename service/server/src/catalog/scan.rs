@@ -316,8 +316,9 @@ impl Scanner {
     }
 
     fn open(&self, path: &Path) -> Result<(File, Fingerprint), MetadataError> {
-        self.root
-            .open_file(path)
+        let opened = self.root.open_file(path);
+        opened
+            .map(|(file, look)| (file, look.fingerprint))
             .map_err(|source| MetadataError::Io { path: path.display().to_string(), source })
     }
 

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::range::{self, Ranges};
 use crate::body::{Pace, Part, PartsBody};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::Look;
 
 /// Between the parts of an answer with several ranges. No file is searched for it: parts have lengths.
 const BOUNDARY: &str = "pkgtorrent-part-8f2c61d09e";
@@ -20,7 +20,7 @@ const BOUNDARY: &str = "pkgtorrent-part-8f2c61d09e";
 /// What is sent.
 pub(crate) enum Content<'a> {
     /// A file, and its path below the root.
-    File(File, Fingerprint, &'a Path),
+    File(File, Look, &'a Path),
     /// So many zeros.
     Zeros(u64),
 }
@@ -44,7 +44,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.')
 pub(crate) fn respond(request: &HttpRequest, content: Content<'_>, sending: &Sending<'_>) -> HttpResponse {
     let headers = request.headers();
     let len = match &content {
-        Content::File(_, fingerprint, _) => fingerprint.size(),
+        Content::File(_, look, _) => look.fingerprint.size(),
         Content::Zeros(len) => *len,
     };
     if fails_precondition(headers, sending) {
@@ -87,7 +87,7 @@ pub(crate) fn respond(request: &HttpRequest, content: Content<'_>, sending: &Sen
         }
     };
     let source = match content {
-        Content::File(file, fingerprint, _) => Some((file, fingerprint)),
+        Content::File(file, look, _) => Some((file, look)),
         Content::Zeros(_) => None,
     };
     let body = PartsBody::new(source, parts, sending.pace, sending.counter.clone());

@@ -22,22 +22,22 @@ pub(super) async fn any(service: Data<Service>, request: HttpRequest) -> Result<
     // The router has not decoded this path: `%2F` and `%00` must not become something else on the way.
     let decoded: Vec<u8> = percent_decode_str(request.uri().path()).collect();
     let path = relative(&decoded).ok_or(HttpError::NotFound)?;
-    let (file, fingerprint) = service.packages.root().open_file(path).map_err(|error| {
+    let (file, look) = service.packages.root().open_file(path).map_err(|error| {
         if error.kind() != std::io::ErrorKind::NotFound {
             tracing::warn!("{path:?}: {error}");
         }
         HttpError::NotFound
     })?;
     let sending = Sending {
-        etag: fingerprint.etag(),
-        modified: Some(fingerprint.modified()),
+        etag: look.fingerprint.etag(),
+        modified: Some(look.fingerprint.modified()),
         content_type: content_type(path),
         cache_control: A_MOMENT,
         pace: service.pace(),
         counter: metrics::counter!("pkgtorrent_mirror_bytes_total"),
         accel_redirect: service.settings.accel_redirect.as_deref(),
     };
-    let mut response = respond(&request, Content::File(file, fingerprint, path), &sending);
+    let mut response = respond(&request, Content::File(file, look, path), &sending);
     // What stands in a repository is never a page of ours.
     let headers = response.headers_mut();
     headers.insert("x-content-type-options".parse().expect("a name"), HeaderValue::from_static("nosniff"));

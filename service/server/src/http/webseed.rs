@@ -40,7 +40,7 @@ pub(super) async fn get(
     // The file name is for people and for foreign clients' disks: the digest alone says what is wanted.
     let identity: Sha256Digest = directory.parse().map_err(|_| HttpError::NotFound)?;
     let opened = service.packages.open(identity).await.ok_or(HttpError::NotFound)?;
-    let (file, fingerprint, path) = opened;
+    let (file, look, path) = opened;
     let sending = Sending { content_type: "application/x-rpm", ..sending(format!("\"{identity}\"")) };
-    Ok(respond(&request, Content::File(file, fingerprint, &path), &sending))
+    Ok(respond(&request, Content::File(file, look, &path), &sending))
 }
