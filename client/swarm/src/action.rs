@@ -1,9 +1,12 @@
 //! What the caller is to do.
 
 use std::fmt;
+use std::ops::Range;
+
+use pkgtorrent_protocol::wire::Block;
 
 use crate::event::Outcome;
-use crate::identity::{BundleId, FileIndex, RequestId, SourceId};
+use crate::identity::{BundleId, FileIndex, LinkId, RequestId, SourceId};
 
 /// Something to be done, in the order in which the actions are given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,86 @@ pub enum Action {
         /// The request.
         request: RequestId,
     },
+    /// Ask a peer for a block. No byte of it is padding.
+    Ask {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// Tell a peer that a block is not wanted any more. It may come nevertheless.
+    CancelAsk {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// Keep the block that just arrived.
+    Keep {
+        /// The bundle.
+        bundle: BundleId,
+        /// The block.
+        block: Block,
+    },
+    /// All blocks of a piece were kept: check it, and say [`Event::PieceVerified`](crate::Event::PieceVerified) once it
+    /// is written, or [`Event::PieceCorrupt`](crate::Event::PieceCorrupt).
+    Check {
+        /// The bundle.
+        bundle: BundleId,
+        /// The piece.
+        piece: u32,
+    },
+    /// What was kept of a piece is of no use any more: it came from elsewhere, or is not wanted.
+    Discard {
+        /// The bundle.
+        bundle: BundleId,
+        /// The piece.
+        piece: u32,
+    },
+    /// Tell a peer whether it has something that is missing here.
+    Interest {
+        /// The connection.
+        link: LinkId,
+        /// Whether it has.
+        is_interested: bool,
+    },
+    /// Tell a peer that this piece is here now.
+    Have {
+        /// The connection.
+        link: LinkId,
+        /// The piece.
+        piece: u32,
+    },
+    /// Read a block and send it to a peer; then say [`Event::Sent`](crate::Event::Sent). What lies behind the end of the
+    /// file is zeros.
+    Send {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// Tell a peer that it will not get a block that it asked for.
+    Reject {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// End a connection. [`Event::LinkGone`](crate::Event::LinkGone) is not expected for it.
+    Part {
+        /// The connection.
+        link: LinkId,
+        /// Why.
+        reason: PartReason,
+    },
+    /// Tell the tracker what became of the lease, and ask for more. The answer is [`Event::Guided`](crate::Event::Guided)
+    /// or [`Event::Unguided`](crate::Event::Unguided).
+    AskTracker {
+        /// The bundle.
+        bundle: BundleId,
+        /// What to tell it.
+        wish: Wish,
+    },
     /// Every piece of the file is here: its whole digest can be checked.
     Whole {
         /// The file's bundle.
@@ -45,6 +128,36 @@ pub enum Action {
         /// Why.
         reason: GiveUpReason,
     },
+}
+
+/// What a host tells the tracker of first copies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Pieces of the lease that are here now.
+    pub got: Vec<Range<u32>>,
+    /// Pieces that are wanted and missing, where the number of ranges allows it.
+    pub lacks: Vec<Range<u32>>,
+    /// Peers bring nothing, or far too little.
+    pub is_starved: bool,
+    /// More is wanted than is leased.
+    pub wants: bool,
+}
+
+/// Why a connection is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PartReason {
+    /// Neither has anything that the other lacks.
+    #[error("neither of the two needs anything")]
+    Idle,
+    /// It sent wrong bytes: nothing more is taken from this peer, whatever connection it comes on.
+    #[error("it sent piece {piece} wrong")]
+    Liar {
+        /// The piece.
+        piece: u32,
+    },
+    /// It accepts requests and answers none, again and again.
+    #[error("it answers no requests")]
+    Silent,
 }
 
 /// Why a file cannot be had.

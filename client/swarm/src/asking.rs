@@ -1,11 +1,13 @@
-//! What to ask for next, and whom.
+//! What to ask the origin for next.
 
 use std::time::Duration;
 
 use crate::action::Action;
+use crate::crowd::Crowd;
 use crate::files::FileKey;
-use crate::identity::SourceId;
-use crate::piece::Run;
+use crate::identity::{BundleId, SourceId};
+use crate::journal::Happening;
+use crate::piece::{Pieces, Run};
 use crate::request::Request;
 use crate::share::share;
 use crate::sources::Choice;
@@ -21,27 +23,103 @@ pub(crate) enum Next {
 
 impl Swarm {
     /// Gives every idle connection something to do, if there is something.
-    pub(crate) fn ask(&mut self) {
-        self.wake_at = None;
+    pub(crate) fn ask_origin(&mut self) {
+        self.origin_at = None;
         while self.requests.len() < self.settings.connections() {
             match self.choose_next() {
                 Next::Request { key, source, run } => self.request(key, source, run),
                 Next::Wait { until } => {
-                    self.wake_at = until;
+                    self.origin_at = until;
                     break;
                 }
             }
         }
     }
 
+    /// Where there is nobody but the origin, its files one after the other; else what it is to be asked for.
+    pub(crate) fn choose_next(&self) -> Next {
+        match self.choose_alone() {
+            Next::Wait { until } => match self.choose_in_crowd() {
+                Next::Wait { until: of_crowd } => {
+                    let until = until.into_iter().chain(of_crowd).min();
+                    Next::Wait { until }
+                }
+                next => next,
+            },
+            next => next,
+        }
+    }
+
+    fn choose_in_crowd(&self) -> Next {
+        let mut until: Option<Duration> = None;
+        for (bundle, crowd) in self.crowds.iter().filter(|(_, crowd)| !crowd.is_alone()) {
+            if self.is_crowd_served(*bundle) {
+                continue;
+            }
+            let Some((key, first)) = self.first_to_fetch(*bundle, crowd) else { continue };
+            let Some(file) = self.files.get(key).filter(|file| file.has_attempts_left(&self.settings)) else {
+                continue;
+            };
+            match self.sources.choose(key, file, self.now) {
+                Choice::Ask(source) => {
+                    let run = self.crowd_run(crowd, &file.pieces, source, first);
+                    return Next::Request { key, source, run };
+                }
+                Choice::Wait { until: ready } => until = Some(until.map_or(ready, |until| until.min(ready))),
+                Choice::AfterRequest | Choice::Nobody => {}
+            }
+        }
+        Next::Wait { until }
+    }
+
+    /// Whether as many connections work for this bundle as should while there are peers. One that is starved, and one
+    /// whose peers cannot be reached, gets all it can.
+    fn is_crowd_served(&self, bundle: BundleId) -> bool {
+        let is_crowded = |crowd: &Crowd| !crowd.links.is_empty() && !crowd.guide.is_starved;
+        let is_limited = self.crowds.get(&bundle).is_some_and(is_crowded);
+        let requests = self.requests.iter().filter(|(_, request)| request.file.bundle == bundle).count();
+        is_limited && requests >= self.settings.crowd_connections
+    }
+
+    /// The piece with which the next range begins, and its file.
+    fn first_to_fetch(&self, bundle: BundleId, crowd: &Crowd) -> Option<(FileKey, u32)> {
+        let first = crowd.next_to_fetch().or_else(|| self.first_of_mismatched(bundle))?;
+        Some((FileKey { bundle, file: crowd.file_of(first)? }, first))
+    }
+
+    /// A file that did not match its digest is fetched again from the origin, whoever else has it.
+    fn first_of_mismatched(&self, bundle: BundleId) -> Option<u32> {
+        let mut mismatched =
+            self.files.incomplete().filter(|(key, file)| key.bundle == bundle && file.is_mismatched);
+        mismatched.find_map(|(_, file)| Some(file.pieces.missing_run()?.first))
+    }
+
+    fn crowd_run(&self, crowd: &Crowd, pieces: &Pieces, source: SourceId, first: u32) -> Run {
+        if self.sources.get(source).is_some_and(|source| source.sends_whole_files) {
+            return pieces.whole();
+        }
+        let run = pieces.missing_run_from(first, |piece| {
+            piece == first || !crowd.rarity.contains(piece) || crowd.may_fetch(piece)
+        });
+        let len_max = if crowd.links.is_empty() {
+            self.settings.range_len_min
+        } else {
+            self.settings.crowd_range_len_max
+        };
+        let pieces_max = (len_max / u64::from(pieces.piece_len().bytes())).max(1);
+        // No more than there are, which is a u32.
+        Run { first, pieces: u64::from(run.pieces).min(pieces_max) as u32 }
+    }
+
     /// The file of fewest requests, and among those the one that was wanted first: so small files come side by side,
     /// and large ones are shared among the connections that are left.
-    pub(crate) fn choose_next(&self) -> Next {
+    fn choose_alone(&self) -> Next {
         let mut best: Option<(usize, FileKey, SourceId)> = None;
         let mut until: Option<Duration> = None;
         for (key, file) in self.files.incomplete() {
             if best.is_some_and(|(requests, ..)| requests <= file.requests)
                 || !file.has_attempts_left(&self.settings)
+                || !self.crowds.get(&key.bundle).is_some_and(Crowd::is_alone)
             {
                 continue;
             }
@@ -62,7 +140,7 @@ impl Swarm {
 
     fn request(&mut self, key: FileKey, source: SourceId, run: Run) {
         let id = self.requests.next_id();
-        let whole = self.files.change(key, |file| {
+        let whole = self.change(key, |file| {
             file.requests += 1;
             file.pieces.request(run, id);
             file.pieces.whole()
@@ -72,10 +150,13 @@ impl Swarm {
             source,
             file: key,
             run,
+            since: self.now,
             is_for_whole_file,
             has_brought: false,
             wrong_piece: None,
         });
+        let (bundle, first_piece, pieces) = (key.bundle, run.first, run.pieces);
+        self.note(Happening::Fetched { bundle, source, first_piece, pieces });
         self.actions.push(Action::Request {
             request: id,
             source,

@@ -1,11 +1,13 @@
 //! What happens, as the caller tells it to the swarm.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use pkgtorrent_protocol::BundleLayout;
+use pkgtorrent_protocol::wire::{Bitfield, Block};
 
-use crate::identity::{BundleId, FileIndex, RequestId, SourceId};
+use crate::identity::{BundleId, FileIndex, LinkId, RequestId, SourceId};
 
 /// Something that happened. What speaks of a bundle, source or request that is not known (any more) changes nothing:
 /// the caller's messages and the swarm's cross on their way.
@@ -79,7 +81,125 @@ pub enum Event {
         /// The file.
         file: FileIndex,
     },
-    /// A bundle is left: all its requests are cancelled and all its files are forgotten.
+    /// A file is here, every piece of it verified by the caller, and is given to peers. One that was wanted is not any
+    /// more: this says that it is done.
+    Offer {
+        /// The file's bundle.
+        bundle: BundleId,
+        /// The file.
+        file: FileIndex,
+    },
+    /// A file is not here any more: peers get nothing of it.
+    Withdraw {
+        /// The file's bundle.
+        bundle: BundleId,
+        /// The file.
+        file: FileIndex,
+    },
+    /// What the tracker says of a bundle.
+    Guided {
+        /// The bundle.
+        bundle: BundleId,
+        /// How many others are in its swarm, as far as the tracker knows.
+        others: u32,
+        /// All pieces whose first copies this host is to fetch from the origin; it replaces what was told before.
+        /// `None` where leases were not asked for.
+        lease: Option<Vec<Range<u32>>>,
+    },
+    /// The tracker does not answer, or gives no leases: whatever first copies this host needs, it fetches itself.
+    Unguided {
+        /// The bundle.
+        bundle: BundleId,
+    },
+    /// A connection to a peer is ready. What the peer has is told next.
+    Linked {
+        /// The connection.
+        link: LinkId,
+        /// What it is for.
+        bundle: BundleId,
+    },
+    /// All that a peer has.
+    Has {
+        /// The connection.
+        link: LinkId,
+        /// Its pieces.
+        pieces: Bitfield,
+    },
+    /// A peer has these pieces now.
+    Have {
+        /// The connection.
+        link: LinkId,
+        /// Its new pieces.
+        pieces: Vec<u32>,
+    },
+    /// A peer gives us nothing until it unchokes us. Links begin choked.
+    Choked {
+        /// The connection.
+        link: LinkId,
+    },
+    /// A peer answers requests from now on.
+    Unchoked {
+        /// The connection.
+        link: LinkId,
+    },
+    /// A peer asks for a block.
+    Asked {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// A peer does not want a block any more.
+    AskCancelled {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// A block was handed to the network, or could not be read.
+    Sent {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// A block arrived. Unless [`Action::Keep`](crate::Action::Keep) is among the actions, its bytes are of no use.
+    Arrived {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// A peer will not send this block.
+    Rejected {
+        /// The connection.
+        link: LinkId,
+        /// The block.
+        block: Block,
+    },
+    /// A piece whose blocks came from peers was right and is kept. `wrong` are the blocks, by number within the piece,
+    /// in which an earlier, wrong copy of it differed.
+    PieceVerified {
+        /// The bundle.
+        bundle: BundleId,
+        /// The piece.
+        piece: u32,
+        /// Where the copy that [`Self::PieceCorrupt`] told of was wrong.
+        wrong: Vec<u32>,
+    },
+    /// A piece whose blocks came from peers was wrong. The caller keeps the wrong copy for [`Self::PieceVerified`].
+    PieceCorrupt {
+        /// The bundle.
+        bundle: BundleId,
+        /// The piece.
+        piece: u32,
+    },
+    /// A connection to a peer is over.
+    LinkGone {
+        /// The connection.
+        link: LinkId,
+    },
+    /// A bundle is left: all its requests are cancelled and all its files and links are forgotten.
     Leave {
         /// The bundle.
         bundle: BundleId,

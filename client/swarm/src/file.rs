@@ -88,6 +88,11 @@ impl File {
         self.brought_by.insert(source);
     }
 
+    /// A peer brought a piece that was right.
+    pub(crate) fn helped(&mut self) {
+        self.attempts = 0;
+    }
+
     /// A request did not bring all that it was to bring. `next` is the number that the next request will get.
     pub(crate) fn fail(&mut self, request: RequestId, next: RequestId, failure: Failure) {
         self.last_failure = Some(failure);

@@ -64,13 +64,21 @@ impl Files {
         }
     }
 
-    /// Every change of a file is made here, so that it is known at any time what is missing.
-    pub(crate) fn change<R>(&mut self, key: FileKey, change: impl FnOnce(&mut File) -> R) -> Option<R> {
+    /// Every change of a file is made here, so that it is known at any time what is missing. Also gives the pieces that
+    /// changed; all of them if the file is at another stage.
+    pub(crate) fn change<R>(
+        &mut self,
+        key: FileKey,
+        change: impl FnOnce(&mut File) -> R,
+    ) -> Option<(R, Vec<u32>)> {
         let file = self.files.get_mut(&key)?;
         self.incomplete.leave(file);
+        let stage = file.stage;
         let result = change(file);
         self.incomplete.enter(key, file);
-        Some(result)
+        let turned = file.pieces.take_turned();
+        let all = file.pieces.whole().range();
+        Some((result, if file.stage == stage { turned } else { all.collect() }))
     }
 
     /// The files of which something is missing, in the order in which they were wanted.

@@ -23,12 +23,20 @@
 
 mod action;
 mod asking;
+mod assembly;
 mod check;
+mod crowd;
 mod event;
 mod file;
 mod files;
+mod guide;
 mod identity;
+mod journal;
+mod link;
+mod peers;
+mod picking;
 mod piece;
+mod rarity;
 mod report;
 mod request;
 mod settings;
@@ -36,10 +44,12 @@ mod share;
 mod source;
 mod sources;
 mod swarm;
+mod uploads;
 
-pub use action::{Action, Failure, FailureCause, GiveUpReason};
+pub use action::{Action, Failure, FailureCause, GiveUpReason, PartReason, Wish};
 pub use event::{Event, Outcome};
-pub use identity::{BundleId, FileIndex, RequestId, SourceId};
+pub use identity::{BundleId, FileIndex, LinkId, RequestId, SourceId};
+pub use journal::{Happening, Note};
 pub use settings::Settings;
 pub use swarm::Swarm;
 

@@ -12,8 +12,10 @@ use crate::identity::RequestId;
 pub(crate) enum Piece {
     /// Nobody was asked for it.
     Missing,
-    /// This request is to bring it.
+    /// This request to a web seed is to bring it.
     Requested(RequestId),
+    /// Peers are asked for its blocks.
+    Assembling,
     /// It is here and matched its hash.
     Here,
 }
@@ -43,12 +45,14 @@ pub(crate) struct Pieces {
     states: Vec<Piece>,
     missing: u32,
     here: u32,
+    /// What changed since that was last asked for.
+    turned: Vec<u32>,
 }
 
 impl Pieces {
     pub(crate) fn new(extent: Extent, piece_len: PieceLen) -> Self {
         let states = vec![Piece::Missing; extent.pieces as usize];
-        Self { extent, piece_len, states, missing: extent.pieces, here: 0 }
+        Self { extent, piece_len, states, missing: extent.pieces, here: 0, turned: Vec::new() }
     }
 
     pub(crate) fn piece_len(&self) -> PieceLen {
@@ -98,8 +102,14 @@ impl Pieces {
     /// The first missing pieces that lie together, as many as there are.
     pub(crate) fn missing_run(&self) -> Option<Run> {
         let offset = self.states.iter().position(|state| *state == Piece::Missing)?;
-        let pieces = self.states[offset..].iter().take_while(|state| **state == Piece::Missing).count();
-        Some(Run { first: self.extent.first_piece + offset as u32, pieces: pieces as u32 })
+        Some(self.missing_run_from(self.extent.first_piece + offset as u32, |_| true))
+    }
+
+    /// The missing pieces from this one on that lie together and fit.
+    pub(crate) fn missing_run_from(&self, first: u32, fits: impl Fn(u32) -> bool) -> Run {
+        let last = (first..self.whole().range().end)
+            .take_while(|piece| self.get(*piece) == Some(Piece::Missing) && fits(*piece));
+        Run { first, pieces: last.count() as u32 }
     }
 
     /// What is missing in the run is requested from now on; how many pieces that are.
@@ -123,9 +133,30 @@ impl Pieces {
         }
     }
 
+    /// Peers are asked for a missing piece from now on.
+    pub(crate) fn assemble(&mut self, piece: u32) {
+        if self.get(piece) == Some(Piece::Missing) {
+            self.set(piece, Piece::Assembling);
+        }
+    }
+
+    /// What peers were asked for is missing again.
+    pub(crate) fn disassemble(&mut self, piece: u32) {
+        if self.get(piece) == Some(Piece::Assembling) {
+            self.set(piece, Piece::Missing);
+        }
+    }
+
     /// Everything is missing. No request for the file may be under way.
     pub(crate) fn forget_all(&mut self) {
-        *self = Self::new(self.extent, self.piece_len);
+        for piece in self.whole().range() {
+            self.set(piece, Piece::Missing);
+        }
+    }
+
+    /// Each piece that changed since this was last called.
+    pub(crate) fn take_turned(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.turned)
     }
 
     fn turn(&mut self, run: Run, from: Piece, to: Piece) -> u32 {
@@ -147,6 +178,9 @@ impl Pieces {
         self.here -= u32::from(from == Piece::Here);
         self.missing += u32::from(to == Piece::Missing);
         self.here += u32::from(to == Piece::Here);
+        if from != to {
+            self.turned.push(piece);
+        }
     }
 
     /// Panics unless the counts are those of the states.
@@ -169,6 +203,7 @@ impl Pieces {
         let sign = |state: &Piece| match state {
             Piece::Missing => '.',
             Piece::Requested(_) => 'R',
+            Piece::Assembling => 'A',
             Piece::Here => '#',
         };
         self.states.iter().map(sign).collect()

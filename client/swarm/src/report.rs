@@ -4,7 +4,8 @@ use crate::action::{Action, Failure, FailureCause, GiveUpReason};
 use crate::event::Outcome;
 use crate::file::{File, Stage};
 use crate::files::FileKey;
-use crate::identity::{RequestId, SourceId};
+use crate::identity::{BundleId, RequestId, SourceId};
+use crate::journal::Happening;
 use crate::piece::Piece;
 use crate::request::Request;
 use crate::source::Health;
@@ -13,14 +14,14 @@ use crate::swarm::Swarm;
 
 impl Swarm {
     pub(crate) fn verified(&mut self, id: RequestId, piece: u32) {
-        let Some(request) = self.requests.get_mut(id) else {
+        let Some(request) = self.requests.get(id) else {
             return self.verified_late(id, piece);
         };
         if !request.run.contains(piece) {
             return;
         }
         let (source, key) = (request.source, request.file);
-        let is_news = self.files.change(key, |file| {
+        let is_news = self.change(key, |file| {
             let is_news = file.pieces.verify(piece);
             if is_news {
                 file.succeed(source);
@@ -32,11 +33,21 @@ impl Swarm {
         if is_news != Some(true) {
             return;
         }
-        request.has_brought = true;
+        // Its failures are forgiven, and those of its source.
+        self.is_origin_due = true;
+        if let Some(request) = self.requests.get_mut(id) {
+            request.has_brought = true;
+        }
+        let bundle = key.bundle;
         if let Some(source) = self.sources.get_mut(source) {
             source.succeed();
         }
+        if let Some(crowd) = self.crowds.get_mut(&bundle) {
+            crowd.guide.lives(self.now);
+            crowd.guide.brought = self.now;
+        }
         self.complete_if_whole(key);
+        self.ask_tracker_if_due(bundle);
     }
 
     /// A request that was cancelled brought a piece: it is as right as any, and nobody's merit.
@@ -44,7 +55,7 @@ impl Swarm {
         let Some(key) = self.requests.cancelled_file(id, piece) else {
             return;
         };
-        self.files.change(key, |file| file.pieces.verify(piece));
+        self.change(key, |file| file.pieces.verify(piece));
         self.complete_if_whole(key);
     }
 
@@ -59,7 +70,8 @@ impl Swarm {
             return;
         }
         request.wrong_piece = Some(piece);
-        if self.files.change(key, |file| file.blame(source, piece, id)) == Some(true) {
+        self.is_origin_due = true;
+        if self.change(key, |file| file.blame(source, piece, id)) == Some(true) {
             // What else it is sending of this file is another file.
             self.exclude(key, Failure { source, cause: FailureCause::Corrupt { piece } });
             self.cancel_where(|request| request.source == source && request.file == key);
@@ -73,6 +85,10 @@ impl Swarm {
         };
         let key = request.file;
         let unverified = self.release(id, &request);
+        self.is_origin_due = true;
+        if outcome == Outcome::Complete {
+            self.measure_origin(&request);
+        }
         // Whoever brought everything did well, whatever came afterwards.
         if unverified > 0 {
             self.failed(id, &request, outcome);
@@ -83,9 +99,16 @@ impl Swarm {
         self.give_up_if_hopeless(key);
     }
 
+    fn measure_origin(&mut self, request: &Request) {
+        let Some(file) = self.files.get(request.file) else { return };
+        let took = self.now.saturating_sub(request.since).as_secs_f64().max(0.001);
+        let rate = file.pieces.run_len(request.run) as f64 / took;
+        self.origin_rate = Some(self.origin_rate.map_or(rate, |before| (before + rate) / 2.0));
+    }
+
     /// What the request did not bring is missing again; how many pieces that are.
     fn release(&mut self, id: RequestId, request: &Request) -> u32 {
-        let released = self.files.change(request.file, |file| {
+        let released = self.change(request.file, |file| {
             file.requests -= 1;
             file.pieces.release(request.run, id)
         });
@@ -108,7 +131,7 @@ impl Swarm {
             Outcome::Complete | Outcome::NoRanges => !request.has_brought,
         };
         let next = self.requests.next_id();
-        self.files.change(request.file, |file| file.fail(id, next, failure));
+        self.change(request.file, |file| file.fail(id, next, failure));
         if is_source_in_trouble {
             self.back_off(id, failure);
         }
@@ -116,7 +139,7 @@ impl Swarm {
 
     /// The source does not have this file, or not the right one.
     fn exclude(&mut self, key: FileKey, failure: Failure) {
-        self.files.change(key, |file| file.exclude(failure.source, failure));
+        self.change(key, |file| file.exclude(failure.source, failure));
     }
 
     /// The source is left alone, for a moment or for longer.
@@ -145,6 +168,7 @@ impl Swarm {
     pub(crate) fn cancel_where(&mut self, fits: impl Fn(&Request) -> bool) {
         for id in self.requests.select(fits) {
             if let Some(request) = self.requests.cancel(id) {
+                self.is_origin_due = true;
                 self.release(id, &request);
                 self.actions.push(Action::Cancel { request: id });
             }
@@ -162,7 +186,7 @@ impl Swarm {
         if is_second {
             self.give_up(key, GiveUpReason::DigestMismatch);
         } else {
-            self.files.change(key, File::begin_again);
+            self.change(key, File::begin_again);
             self.give_up_if_hopeless(key);
         }
     }
@@ -170,7 +194,7 @@ impl Swarm {
     pub(crate) fn complete_if_whole(&mut self, key: FileKey) {
         let is_complete = |file: &File| file.stage == Stage::Fetching && file.pieces.are_all_here();
         if self.files.get(key).is_some_and(is_complete) {
-            self.files.change(key, |file| file.stage = Stage::Whole);
+            self.change(key, |file| file.stage = Stage::Whole);
             self.actions.push(Action::Whole { bundle: key.bundle, file: key.file });
         }
     }
@@ -188,6 +212,10 @@ impl Swarm {
         let Some(file) = self.files.get(key).filter(|file| file.is_incomplete() && file.requests == 0) else {
             return;
         };
+        // After a digest that did not match, peers are not asked: what they have is the same.
+        if !file.is_mismatched && self.may_peers_bring(key.bundle) {
+            return;
+        }
         let last = file.last_failure;
         let reason = match last {
             Some(last) if !file.has_attempts_left(&self.settings) => {
@@ -201,9 +229,16 @@ impl Swarm {
         self.give_up(key, reason);
     }
 
+    /// Whether peers are there or may come.
+    fn may_peers_bring(&self, bundle: BundleId) -> bool {
+        let Some(crowd) = self.crowds.get(&bundle).filter(|crowd| !crowd.is_alone()) else { return false };
+        self.now.saturating_sub(crowd.guide.brought) < self.settings.peer_patience
+    }
+
     fn give_up(&mut self, key: FileKey, reason: GiveUpReason) {
-        self.files.change(key, |file| file.stage = Stage::GivenUp);
+        self.change(key, |file| file.stage = Stage::GivenUp);
         self.requests.forget_cancelled(key);
+        self.note(Happening::GaveUp { bundle: key.bundle, file: key.file });
         self.actions.push(Action::GiveUp { bundle: key.bundle, file: key.file, reason });
     }
 }

@@ -1,6 +1,7 @@
 //! What was asked and is not answered yet.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::files::FileKey;
 use crate::identity::{RequestId, SourceId};
@@ -16,6 +17,7 @@ pub(crate) struct Request {
     pub(crate) source: SourceId,
     pub(crate) file: FileKey,
     pub(crate) run: Run,
+    pub(crate) since: Duration,
     /// It is for the whole file.
     pub(crate) is_for_whole_file: bool,
     /// It brought a piece that was right and was not here.

@@ -22,6 +22,30 @@ pub struct Settings {
     /// How long nothing is asked from a dead source, and files that nobody else has are given up. Afterwards a single
     /// failure is its death again.
     pub source_dead: Duration,
+    /// A peer is asked for as many blocks as it sends in this time. The more, the longer a piece that has just become
+    /// known waits behind them; the less, the more often a fast line is idle.
+    pub pipeline_time: Duration,
+    /// A peer is asked for at least so many blocks at once...
+    pub pipeline_min: usize,
+    /// ... and at most for so many: 8 MiB.
+    pub pipeline_max: usize,
+    /// How many bytes of unfinished pieces peers are asked for at once: what they take of memory.
+    pub assembling_len_max: u64,
+    /// How many peers are sent to at once. Few finish pieces one after the other, so that each can soon be given on by
+    /// who has it; with too few the line is idle when they are slow.
+    pub upload_slots: usize,
+    /// How long a peer may owe a block before others are asked for it.
+    pub silence_max: Duration,
+    /// How long the origin is not asked for a piece that somebody else is to fetch, while nothing else comes either.
+    pub hold_off: Duration,
+    /// How long a file that no web seed brings is waited for while peers are looked for.
+    pub peer_patience: Duration,
+    /// Web seed connections while there are peers: what they bring together arrives sooner one after the other.
+    pub crowd_connections: usize,
+    /// The longest range that is asked for while there are peers: a lease may be taken over by others meanwhile.
+    pub crowd_range_len_max: u64,
+    /// A bundle's lease is reported on this often.
+    pub report_interval: Duration,
 }
 
 impl Default for Settings {
@@ -34,6 +58,17 @@ impl Default for Settings {
             backoff_max: Duration::from_secs(4),
             source_failures_max: 6,
             source_dead: Duration::from_secs(30),
+            pipeline_time: Duration::from_millis(300),
+            pipeline_min: 4,
+            pipeline_max: 512,
+            assembling_len_max: 24 << 20,
+            upload_slots: 8,
+            silence_max: Duration::from_secs(3),
+            hold_off: Duration::from_secs(2),
+            peer_patience: Duration::from_secs(10),
+            crowd_connections: 1,
+            crowd_range_len_max: 256 << 10,
+            report_interval: Duration::from_secs(3),
         }
     }
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pkgtorrent_protocol::wire::{BLOCK_LEN, Block};
 use pkgtorrent_protocol::{BundleLayout, PieceLen};
 
 use crate::files::FileKey;
@@ -145,6 +146,21 @@ impl Host {
             Action::Cancel { request } => format!("cancel r{}", request.0),
             Action::Whole { bundle, file } => format!("whole f{}.{}", bundle.0, file.0),
             Action::GiveUp { bundle, file, reason } => format!("give up f{}.{}: {reason}", bundle.0, file.0),
+            Action::Ask { link, block } => format!("ask l{} {}", link.0, spot(block)),
+            Action::CancelAsk { link, block } => format!("cancel l{} {}", link.0, spot(block)),
+            Action::Keep { block, .. } => format!("keep {}", spot(block)),
+            Action::Check { piece, .. } => format!("check {piece}"),
+            Action::Discard { piece, .. } => format!("discard {piece}"),
+            Action::Interest { link, is_interested: true } => format!("l{} is interesting", link.0),
+            Action::Interest { link, is_interested: false } => format!("l{} is not interesting", link.0),
+            Action::Have { link, piece } => format!("tell l{} of {piece}", link.0),
+            Action::Send { link, block } => format!("send l{} {}", link.0, spot(block)),
+            Action::Reject { link, block } => format!("reject l{} {}", link.0, spot(block)),
+            Action::Part { link, reason } => format!("part l{}: {reason}", link.0),
+            Action::AskTracker { wish, .. } => {
+                let starved = if wish.is_starved { ", starved" } else { "" };
+                format!("ask tracker: got {:?}, lacks {:?}{starved}", wish.got, wish.lacks)
+            }
         }
     }
 
@@ -157,6 +173,11 @@ impl Host {
     fn progress(&self, bundle: u32, file: u32) -> Option<u64> {
         self.swarm.progress(BundleId(bundle), FileIndex(file))
     }
+}
+
+/// A block as piece and number within it; in the tests a piece has two.
+fn spot(block: &Block) -> String {
+    format!("{}.{}", block.piece, block.begin / BLOCK_LEN)
 }
 
 const NOTHING: [&str; 0] = [];

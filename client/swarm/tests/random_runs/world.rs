@@ -277,6 +277,7 @@ impl World {
                 assert_eq!(file.here.len(), pieces, "{key:?} is whole");
                 file.stage = Stage::Whole;
             }
+
             Action::GiveUp { bundle, file, reason } => {
                 let key = (bundle.0, file.0);
                 assert!(self.under_way.values().all(|asked| asked.key != key), "{key:?} is under way");
@@ -287,6 +288,7 @@ impl World {
                 assert_eq!((file.stage, file.mismatches), expected, "{key:?}: {reason}");
                 file.stage = Stage::GivenUp;
             }
+            ref other => panic!("{other:?}, although there are no peers here"),
         }
     }
 

@@ -1,0 +1,282 @@
+//! When the origin is asked although there are peers.
+//!
+//! The first copy of a piece should leave the origin once. The tracker leases each piece to one host; the others hold
+//! off until a peer has it. Holding off ends: when nothing comes for a while the tracker is asked for a lease, and when
+//! it does not answer, or never gives one, this host helps itself. A host whose peers bring far too little is *starved*
+//! and gets a lease even for pieces that others have.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use pkgtorrent_protocol::wire::Bitfield;
+use rand_core::Rng;
+use rand_pcg::Pcg64Mcg;
+
+use crate::action::{Action, Wish};
+use crate::crowd::{Crowd, ranges};
+use crate::identity::BundleId;
+use crate::journal::Happening;
+use crate::link::Rate;
+use crate::swarm::Swarm;
+
+/// The tracker takes no more ranges in one list.
+const RANGES_MAX: usize = 64;
+
+/// The tracker is asked at most this often for one bundle.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// More of a lease is asked for when this part of the last one is left, so that no time is lost over the answer.
+const LEFT_DIVISOR: u32 = 4;
+
+/// After holding off so many times in vain a host helps itself, whatever the tracker says.
+const WAITS_MAX: u32 = 3;
+
+/// Peers are far too slow if what is missing takes longer than this, and the origin gave twice as much.
+const SLOW_ETA: Duration = Duration::from_secs(20);
+
+/// What the tracker has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guidance {
+    /// Nothing yet.
+    Unknown,
+    /// It leases first copies.
+    Leases,
+    /// It does not answer, or leases nothing.
+    None,
+}
+
+/// What is known of a bundle's first copies.
+#[derive(Debug, Clone)]
+pub(crate) struct Guide {
+    pub(crate) guidance: Guidance,
+    /// How many others the tracker knows.
+    pub(crate) others: u32,
+    /// What this host is to fetch first copies of, in the order in which it does.
+    lease: Vec<Range<u32>>,
+    leased: Bitfield,
+    /// How many pieces the lease had when it was given.
+    given: u32,
+    /// The last sign that waiting is worth while: a piece came, a first copy was seen at a peer, a lease was given.
+    pub(crate) life: Duration,
+    /// When a piece last came.
+    pub(crate) brought: Duration,
+    /// Peers bring nothing, or far too little.
+    pub(crate) is_starved: bool,
+    /// What peers brought.
+    pub(crate) from_peers: Rate,
+    /// The tracker was asked and has not answered.
+    is_asked: bool,
+    asked_at: Option<Duration>,
+    /// How often this host held off in vain since the last sign of life.
+    waits: u32,
+    /// The present hold-off: the time that is set, and up to half of it more, so that hosts do not act all at once.
+    hold_off: Duration,
+}
+
+impl Guide {
+    pub(crate) fn new(pieces: u32, now: Duration) -> Self {
+        Self {
+            guidance: Guidance::Unknown,
+            others: 0,
+            lease: Vec::new(),
+            leased: Bitfield::none(pieces),
+            given: 0,
+            life: now,
+            brought: now,
+            is_starved: false,
+            from_peers: Rate::new(now),
+            is_asked: false,
+            asked_at: None,
+            waits: 0,
+            hold_off: Duration::ZERO,
+        }
+    }
+
+    /// Something came, or will: there is a reason to go on waiting for peers.
+    pub(crate) fn lives(&mut self, now: Duration) {
+        self.life = now;
+        self.waits = 0;
+    }
+
+    /// Whether this host takes first copies without being told to.
+    fn helps_itself(&self) -> bool {
+        self.guidance == Guidance::None || self.waits >= WAITS_MAX
+    }
+
+    fn set_lease(&mut self, lease: Vec<Range<u32>>) {
+        self.leased = Bitfield::none(self.leased.pieces());
+        let pieces = self.leased.pieces();
+        self.lease = lease
+            .into_iter()
+            .map(|range| range.start.min(pieces)..range.end.min(pieces))
+            .filter(|range| !range.is_empty())
+            .collect();
+        for piece in self.lease.iter().cloned().flatten() {
+            self.leased.set(piece);
+        }
+        self.given = self.leased.count();
+    }
+
+    pub(crate) fn hold_off(&self) -> Duration {
+        self.hold_off
+    }
+
+    fn draw_hold_off(&mut self, hold_off: Duration, random: &mut Pcg64Mcg) {
+        let unit = f64::from(random.next_u32()) / f64::from(u32::MAX);
+        self.hold_off = hold_off.mul_f64(1.0 + unit / 2.0);
+    }
+}
+
+impl Crowd {
+    /// Whether a missing piece may be asked of the origin although there are peers.
+    pub(crate) fn may_fetch(&self, piece: u32) -> bool {
+        if self.is_alone() {
+            return true;
+        }
+        let guide = &self.guide;
+        let is_ours = guide.leased.get(piece) || guide.helps_itself();
+        is_ours && (guide.is_starved || self.rarity.holders(piece) == 0)
+    }
+
+    /// The piece with which the next range from the origin begins, while there are peers.
+    pub(crate) fn next_to_fetch(&self) -> Option<u32> {
+        let is_missing = |piece: &u32| self.rarity.contains(*piece) && self.may_fetch(*piece);
+        let of_lease = self.guide.lease.iter().cloned().flatten().find(is_missing);
+        of_lease.or_else(|| {
+            let absent = self.rarity.absent().iter().copied().find(is_missing);
+            absent.or_else(|| self.rarity.available().iter().copied().find(is_missing))
+        })
+    }
+
+    /// How many pieces of the lease are needed.
+    fn lease_left(&self) -> u32 {
+        let left = self.guide.lease.iter().cloned().flatten().filter(|piece| self.needed.get(*piece));
+        left.count() as u32
+    }
+
+    /// Whether there is a piece that nobody has, as far as is known, and that is leased to others or nobody.
+    fn lacks_others_pieces(&self) -> bool {
+        self.rarity.absent().iter().any(|piece| !self.guide.leased.get(*piece))
+    }
+
+    fn wish(&self) -> Wish {
+        let got = self.guide.lease.iter().cloned().flatten().filter(|piece| self.served.get(*piece));
+        Wish {
+            got: ranges(got, RANGES_MAX),
+            lacks: ranges(self.needed.iter(), RANGES_MAX),
+            is_starved: self.guide.is_starved,
+            wants: self.guide.is_starved || self.lacks_others_pieces(),
+        }
+    }
+}
+
+impl Swarm {
+    /// The tracker has answered.
+    pub(crate) fn guided(&mut self, bundle: BundleId, others: u32, lease: Option<Vec<Range<u32>>>) {
+        let now = self.now;
+        let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        crowd.guide.others = others;
+        crowd.guide.is_asked = false;
+        if let Some(lease) = lease {
+            crowd.guide.guidance = Guidance::Leases;
+            let pieces = lease.iter().map(|range| u64::from(range.end.saturating_sub(range.start))).sum();
+            crowd.guide.set_lease(lease);
+            if pieces > 0 {
+                crowd.guide.lives(now);
+                self.note(Happening::Leased { bundle, pieces });
+            }
+        }
+        self.is_origin_due = true;
+    }
+
+    /// The tracker does not answer, or leases nothing.
+    pub(crate) fn unguided(&mut self, bundle: BundleId) {
+        let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        crowd.guide.is_asked = false;
+        if crowd.guide.guidance != Guidance::None {
+            crowd.guide.guidance = Guidance::None;
+            self.note(Happening::Unguided { bundle });
+        }
+        self.is_origin_due = true;
+    }
+
+    /// Looks after every bundle of which something is needed: whether peers bring enough, and what to tell the tracker.
+    pub(crate) fn look_after_crowds(&mut self) {
+        let bundles: Vec<BundleId> = self.crowds.keys().copied().collect();
+        for bundle in bundles {
+            self.look_after_crowd(bundle);
+        }
+    }
+
+    fn look_after_crowd(&mut self, bundle: BundleId) {
+        let now = self.now;
+        let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        if crowd.needed.is_empty() || crowd.is_alone() {
+            crowd.guide.lives(now);
+            crowd.guide.is_starved = false;
+            return;
+        }
+        if crowd.guide.hold_off().is_zero() {
+            crowd.guide.draw_hold_off(self.settings.hold_off, &mut self.random);
+        }
+        let was_starved = crowd.guide.is_starved;
+        let is_quiet = now.saturating_sub(crowd.guide.life) >= crowd.guide.hold_off();
+        let origin_rate = self.origin_rate;
+        crowd.guide.is_starved = is_quiet || crowd.is_too_slow(origin_rate);
+        if is_quiet {
+            // One more time in vain; the next one is counted from now.
+            crowd.guide.waits += 1;
+            crowd.guide.life = now;
+            crowd.guide.draw_hold_off(self.settings.hold_off, &mut self.random);
+        }
+        let (is_starved, helps_itself) = (crowd.guide.is_starved, crowd.guide.helps_itself());
+        if is_quiet || is_starved != was_starved {
+            self.is_origin_due = true;
+        }
+        if is_starved && !was_starved {
+            self.note(Happening::Starved { bundle, helps_itself });
+        }
+        self.ask_tracker_if_due(bundle);
+    }
+
+    /// Tells the tracker of the lease and asks for more, if that is of use now.
+    pub(crate) fn ask_tracker_if_due(&mut self, bundle: BundleId) {
+        let (now, report_interval) = (self.now, self.settings.report_interval);
+        let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        let guide = &crowd.guide;
+        if crowd.needed.is_empty() || guide.is_asked || guide.guidance == Guidance::None {
+            return;
+        }
+        let since = guide.asked_at.map_or(Duration::MAX, |at| now.saturating_sub(at));
+        if since < ASK_INTERVAL {
+            return;
+        }
+        let is_in_vain = guide.waits > 0 && since >= guide.hold_off();
+        let is_starved = guide.is_starved && since >= guide.hold_off();
+        let has_lease = !guide.lease.is_empty();
+        let is_ending = has_lease && crowd.lease_left() <= guide.given / LEFT_DIVISOR;
+        let is_report_due = has_lease && since >= report_interval;
+        if !(is_in_vain || is_starved || is_report_due || is_ending && crowd.lacks_others_pieces()) {
+            return;
+        }
+        let wish = crowd.wish();
+        crowd.guide.is_asked = true;
+        crowd.guide.asked_at = Some(now);
+        self.actions.push(Action::AskTracker { bundle, wish });
+    }
+}
+
+impl Crowd {
+    /// Whether what is needed would take far too long at the peers' rate, and the origin is faster.
+    fn is_too_slow(&self, origin_rate: Option<f64>) -> bool {
+        let rate = self.guide.from_peers.get();
+        let eta = self.needed_len() as f64 / rate.max(1.0);
+        eta > SLOW_ETA.as_secs_f64() && origin_rate.is_none_or(|origin| origin > 2.0 * rate)
+    }
+
+    /// Panics unless the guide fits the crowd.
+    pub(crate) fn check_guide(&self) {
+        let leased: u32 = self.guide.lease.iter().map(|range| range.end - range.start).sum();
+        assert!(leased >= self.guide.leased.count(), "a leased piece is in no range");
+    }
+}

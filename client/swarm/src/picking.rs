@@ -1,0 +1,138 @@
+//! What to ask peers for.
+
+use pkgtorrent_protocol::wire::Block;
+
+use crate::action::Action;
+use crate::assembly::Assembly;
+use crate::files::FileKey;
+use crate::identity::{BundleId, LinkId};
+use crate::swarm::Swarm;
+
+/// Towards the end a block is asked of so many peers at once: the last one waits for the faster of the two.
+const ASKED_MAX: usize = 2;
+
+impl Swarm {
+    /// Asks every link that may have something to give for what it can.
+    pub(crate) fn feed(&mut self) {
+        while let Some(id) = self.hungry.pop_first() {
+            while let Some(block) = self.next_block(id) {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.ask(block, self.now);
+                    self.actions.push(Action::Ask { link: id, block });
+                }
+            }
+            self.tell_interest(id);
+        }
+    }
+
+    fn tell_interest(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        // Said once, and taken back only when nothing at all is missing: every change costs a message.
+        let is_over = self.crowds.get(&link.bundle).is_none_or(|crowd| crowd.needed.is_empty());
+        let is_interested = if link.is_interesting { !is_over } else { link.useful > 0 };
+        if is_interested != link.is_interesting {
+            link.is_interesting = is_interested;
+            self.actions.push(Action::Interest { link: id, is_interested });
+        }
+    }
+
+    fn next_block(&mut self, id: LinkId) -> Option<Block> {
+        let link = self.links.get(&id)?;
+        if link.useful == 0 || !link.has_room(&self.settings, self.now) {
+            return None;
+        }
+        let bundle = link.bundle;
+        self.of_its_pieces(id)
+            .or_else(|| self.of_orphans(bundle, id))
+            .or_else(|| self.of_new_piece(bundle, id))
+            .or_else(|| self.of_others_pieces(bundle, id))
+    }
+
+    /// An open block of a piece that it was asked for already.
+    fn of_its_pieces(&mut self, id: LinkId) -> Option<Block> {
+        let link = self.links.get(&id)?;
+        let crowd = self.crowds.get_mut(&link.bundle)?;
+        link.owns.iter().find_map(|piece| crowd.assemblies.get_mut(piece)?.ask_open(id))
+    }
+
+    /// An open block of a piece whose owner has failed.
+    fn of_orphans(&mut self, bundle: BundleId, id: LinkId) -> Option<Block> {
+        let link = self.links.get_mut(&id)?;
+        let crowd = self.crowds.get_mut(&bundle)?;
+        let piece = crowd.orphans.iter().copied().find(|piece| {
+            link.has.get(*piece)
+                && crowd.assemblies.get(piece).is_some_and(|it| it.is_solo || it.has_open())
+        })?;
+        let assembly = crowd.assemblies.get_mut(&piece)?;
+        let dropped = if assembly.is_solo { assembly.begin_again(id) } else { Vec::new() };
+        assembly.owner = Some(id);
+        let block = assembly.ask_open(id);
+        link.owns.push(piece);
+        crowd.orphans.remove(&piece);
+        for (other, block) in dropped {
+            self.cancel_ask(other, block);
+        }
+        block
+    }
+
+    /// The first block of the rarest piece that it has and nobody is asked for.
+    fn of_new_piece(&mut self, bundle: BundleId, id: LinkId) -> Option<Block> {
+        let link = self.links.get(&id)?;
+        let crowd = self.crowds.get(&bundle)?;
+        let piece_len = u64::from(crowd.layout.piece_len().bytes());
+        if self.assembling_len + piece_len > self.settings.assembling_len_max {
+            return None;
+        }
+        let piece = crowd.rarity.available().iter().copied().find(|piece| link.has.get(*piece))?;
+        self.assemble(bundle, id, piece)
+    }
+
+    /// Begins to put a piece together, and asks for its first block.
+    fn assemble(&mut self, bundle: BundleId, id: LinkId, piece: u32) -> Option<Block> {
+        let crowd = self.crowds.get_mut(&bundle)?;
+        let file = crowd.file_of(piece)?;
+        let len = crowd.piece_len(piece);
+        let is_solo = crowd.suspects.contains_key(&piece);
+        let mut assembly = Assembly::new(piece, len, id, is_solo);
+        let block = assembly.ask_open(id)?;
+        crowd.assemblies.insert(piece, assembly);
+        self.assembling_len += u64::from(len);
+        self.links.get_mut(&id)?.owns.push(piece);
+        self.change(FileKey { bundle, file }, |file| file.pieces.assemble(piece));
+        Some(block)
+    }
+
+    /// Once everything is asked for or requested, what is slow is asked for elsewhere too: first the blocks that other
+    /// links were not asked for yet, then pieces that the origin is to bring, then blocks that are under way.
+    fn of_others_pieces(&mut self, bundle: BundleId, id: LinkId) -> Option<Block> {
+        let link = self.links.get(&id)?;
+        let crowd = self.crowds.get_mut(&bundle)?;
+        if crowd.rarity.len() > 0 {
+            return None;
+        }
+        let has = |piece: &u32| link.has.get(*piece);
+        let of_others = crowd.assemblies.iter_mut().filter(|(piece, it)| has(piece) && !it.is_solo);
+        for (_, assembly) in of_others {
+            if let Some(block) = assembly.ask_open(id) {
+                return Some(block);
+            }
+        }
+        // What more than this is under way would mostly be sent twice.
+        if !link.asked.is_empty() {
+            return None;
+        }
+        let requested = crowd.needed.iter().find(|piece| has(piece) && !crowd.assemblies.contains_key(piece));
+        if let Some(piece) = requested.filter(|piece| !self.is_from_origin_only(bundle, *piece)) {
+            return self.assemble(bundle, id, piece);
+        }
+        let crowd = self.crowds.get_mut(&bundle)?;
+        let link = self.links.get(&id)?;
+        let of_others = crowd.assemblies.iter_mut().filter(|(piece, it)| link.has.get(**piece) && !it.is_solo);
+        of_others.into_iter().find_map(|(_, assembly)| assembly.ask_again(id, ASKED_MAX))
+    }
+
+    fn is_from_origin_only(&self, bundle: BundleId, piece: u32) -> bool {
+        let Some(file) = self.crowds.get(&bundle).and_then(|crowd| crowd.file_of(piece)) else { return true };
+        self.files.get(FileKey { bundle, file }).is_none_or(|file| file.is_mismatched)
+    }
+}
