@@ -137,7 +137,8 @@ impl Swarm {
             self.give_up_hopeless_files();
             self.send();
         }
-        if std::mem::take(&mut self.is_origin_due) {
+        let is_waited_for = self.origin_at.is_some_and(|at| at <= self.now);
+        if std::mem::take(&mut self.is_origin_due) || is_waited_for {
             self.ask_origin();
         }
         self.feed();
