@@ -1,0 +1,126 @@
+//! How fast the lines are, and how fast a crowd on them could be at best.
+
+use std::time::Duration;
+
+/// How much a line carries in a second, each way.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Rate {
+    bits_per_second: f64,
+}
+
+impl Rate {
+    /// So many millions of bits in a second.
+    #[must_use]
+    pub fn mbit(mbit: f64) -> Self {
+        Self { bits_per_second: mbit * 1e6 }
+    }
+
+    /// Bytes in a second.
+    #[must_use]
+    pub fn bytes_per_second(self) -> f64 {
+        self.bits_per_second / 8.0
+    }
+
+    /// As `tc` writes it.
+    #[must_use]
+    pub fn to_tc(self) -> String {
+        format!("{:.0}bit", self.bits_per_second)
+    }
+}
+
+/// The lines of a fleet, before there is one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lines {
+    /// The origin's line.
+    pub origin: Rate,
+    /// The line of each host.
+    pub hosts: Vec<Rate>,
+}
+
+impl Lines {
+    /// So many hosts and an origin on equal lines.
+    #[must_use]
+    pub fn even(hosts: usize, rate: Rate) -> Self {
+        Self { origin: rate, hosts: vec![rate; hosts] }
+    }
+
+    /// With another line for the origin.
+    #[must_use]
+    pub fn origin(mut self, rate: Rate) -> Self {
+        self.origin = rate;
+        self
+    }
+
+    /// With another line for the first host.
+    #[must_use]
+    pub fn straggler(mut self, rate: Rate) -> Self {
+        if let Some(first) = self.hosts.first_mut() {
+            *first = rate;
+        }
+        self
+    }
+
+    /// How long it takes at best until all hosts have so many bytes; see [`floor`].
+    #[must_use]
+    pub fn floor(&self, bytes: u64) -> Duration {
+        let rates = self.hosts.iter().map(|rate| rate.bytes_per_second());
+        let slowest = rates.clone().fold(f64::INFINITY, f64::min);
+        let seconds =
+            floor(bytes, self.hosts.len(), self.origin.bytes_per_second(), slowest, rates.sum::<f64>());
+        Duration::from_secs_f64(seconds)
+    }
+}
+
+/// The least time, in seconds, in which so many hosts can have the same `bytes` (Kumar and Ross 2006): all of it has to
+/// leave the origin once, the slowest host has to receive it, and all copies have to be sent by somebody. The rates are
+/// bytes in a second: what the origin sends, what the slowest host receives, what all hosts together send.
+///
+/// The bytes are payload and the rates are those of the lines, so that what TCP, IP and Ethernet add (4 % with full
+/// packets) counts against whoever is measured.
+#[must_use]
+pub fn floor(bytes: u64, hosts: usize, origin: f64, slowest: f64, all_hosts: f64) -> f64 {
+    let bytes = bytes as f64;
+    (bytes / origin).max(bytes / slowest).max(hosts as f64 * bytes / (origin + all_hosts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SET: u64 = 32_000_000;
+
+    fn seconds(lines: &Lines) -> f64 {
+        lines.floor(SET).as_secs_f64()
+    }
+
+    #[test]
+    fn equal_lines_are_bound_by_one_copy_on_one_line() {
+        assert_eq!(seconds(&Lines::even(20, Rate::mbit(50.0))), 5.12);
+        assert_eq!(seconds(&Lines::even(20, Rate::mbit(20.0))), 12.8);
+        assert_eq!(seconds(&Lines::even(1, Rate::mbit(20.0))), 12.8);
+    }
+
+    #[test]
+    fn a_slow_origin_bounds_everybody() {
+        let lines = Lines::even(20, Rate::mbit(20.0)).origin(Rate::mbit(4.0));
+        assert_eq!(seconds(&lines), 64.0);
+    }
+
+    #[test]
+    fn the_slowest_host_bounds_itself() {
+        let lines = Lines::even(20, Rate::mbit(20.0)).straggler(Rate::mbit(2.0));
+        assert_eq!(seconds(&lines), 128.0);
+    }
+
+    #[test]
+    fn hosts_that_receive_faster_than_they_send_are_bound_by_all_copies() {
+        // Nine hosts that send nothing share the origin; with a ninth of its rate each they double what there is.
+        assert_eq!(floor(1_000, 9, 100.0, 1_000.0, 0.0), 90.0);
+        assert_eq!(floor(1_000, 9, 100.0, 1_000.0, 100.0), 45.0);
+    }
+
+    #[test]
+    fn tc_gets_whole_bits() {
+        assert_eq!(Rate::mbit(2.5).to_tc(), "2500000bit");
+    }
+}

@@ -1,0 +1,195 @@
+//! The fleet's lines as the kernel has them.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::lines::{Lines, Rate};
+use crate::namespace::{Namespace, sweep};
+
+/// The most hosts in one fleet: what the two cores of a small machine can bear to run at once.
+pub const HOSTS_MAX: usize = 40;
+
+/// Addresses out of the private ranges, which services and agents take for peers without being told to.
+const ORIGIN_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const FIRST_HOST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+
+/// The network that they all are in.
+const PREFIX_LEN: u8 = 16;
+
+/// How much may leave at once: a packet as large as the kernel hands to a device, with its head.
+const BURST: &str = "68kb";
+
+/// How long a line keeps what it cannot send yet: what a small router does.
+const LATENCY: &str = "50ms";
+
+/// The device at a station's end of its line.
+const DEVICE: &str = "line";
+
+/// How many networks this process has made: each has names of its own.
+static NETWORKS: AtomicU32 = AtomicU32::new(0);
+
+/// What a line has carried since it was made, with the heads of all packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes that its station sent.
+    pub sent: u64,
+    /// Bytes that its station was sent.
+    pub received: u64,
+}
+
+/// The origin or a host: what is at the end of a line.
+#[derive(Debug)]
+pub struct Station {
+    namespace: Namespace,
+    address: Ipv4Addr,
+    /// The device at the switch's end of its line, named like the station.
+    port: String,
+}
+
+impl Station {
+    /// Puts a station at the end of a new line of the switch.
+    fn join(switch: &Namespace, name: &str, address: Ipv4Addr, rate: Rate) -> anyhow::Result<Self> {
+        let (_, port) = name.rsplit_once('-').context("a station's name has no number")?;
+        let station = Self { namespace: Namespace::add(name)?, address, port: port.to_owned() };
+        let namespace = &station.namespace;
+        // Both ends are made where they stay: no name of a device of the machine is taken.
+        let switch_name = switch.name();
+        namespace.ip(&[
+            "link",
+            "add",
+            "name",
+            DEVICE,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            port,
+            "netns",
+            switch_name,
+        ])?;
+        namespace.ip(&["address", "add", &format!("{address}/{PREFIX_LEN}"), "dev", DEVICE])?;
+        shape(namespace, DEVICE, rate)?;
+        shape(switch, port, rate)?;
+        switch.ip(&["link", "set", port, "master", "switch", "up"])?;
+        namespace.ip(&["link", "set", DEVICE, "up"])?;
+        Ok(station)
+    }
+
+    /// Its name among a network's stations.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.port
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Does this where its sockets are, and those of the programs that it starts.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        self.namespace.inside(work)
+    }
+
+    /// Cuts its line: nothing comes or goes any more, and nobody is told.
+    pub fn cut(&self) -> anyhow::Result<()> {
+        self.namespace.ip(&["link", "set", DEVICE, "down"])
+    }
+}
+
+/// A fleet's stations and the switch between them. Dropping it removes them all.
+#[derive(Debug)]
+pub struct Network {
+    origin: Station,
+    hosts: Vec<Station>,
+    switch: Namespace,
+    lines: Lines,
+}
+
+impl Network {
+    /// Makes a fleet with these lines.
+    pub fn new(lines: &Lines) -> anyhow::Result<Self> {
+        ensure!((1..=HOSTS_MAX).contains(&lines.hosts.len()), "a fleet has 1 to {HOSTS_MAX} hosts");
+        sweep()?;
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+        let switch = Namespace::add(&format!("{number}-switch"))?;
+        switch.ip(&["link", "add", "name", "switch", "type", "bridge"])?;
+        switch.ip(&["link", "set", "switch", "up"])?;
+        let origin = Station::join(&switch, &format!("{number}-origin"), ORIGIN_ADDRESS, lines.origin)?;
+        let hosts = (0_u32..).zip(&lines.hosts).map(|(index, &rate)| {
+            let address = Ipv4Addr::from_bits(FIRST_HOST_ADDRESS.to_bits() + index);
+            Station::join(&switch, &format!("{number}-host{index}"), address, rate)
+        });
+        let hosts = hosts.collect::<anyhow::Result<_>>()?;
+        Ok(Self { origin, hosts, switch, lines: lines.clone() })
+    }
+
+    /// Where the mirror is.
+    #[must_use]
+    pub fn origin(&self) -> &Station {
+        &self.origin
+    }
+
+    /// Where packages are wanted.
+    #[must_use]
+    pub fn hosts(&self) -> &[Station] {
+        &self.hosts
+    }
+
+    /// How fast the lines are.
+    #[must_use]
+    pub fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// What the origin's line has carried.
+    pub fn origin_traffic(&self) -> anyhow::Result<Traffic> {
+        self.traffic(&self.origin, &shaped_bytes(&self.switch)?)
+    }
+
+    /// What the hosts' lines have carried.
+    pub fn host_traffic(&self) -> anyhow::Result<Vec<Traffic>> {
+        let ports = shaped_bytes(&self.switch)?;
+        self.hosts.iter().map(|host| self.traffic(host, &ports)).collect()
+    }
+
+    /// How many bytes the hosts have received together: a glance that costs one command.
+    pub(crate) fn received_by_hosts(&self) -> anyhow::Result<u64> {
+        let ports = shaped_bytes(&self.switch)?;
+        Ok(self.hosts.iter().filter_map(|host| ports.get(&host.port)).sum())
+    }
+
+    fn traffic(&self, station: &Station, ports: &HashMap<String, u64>) -> anyhow::Result<Traffic> {
+        let sent = shaped_bytes(&station.namespace)?.get(DEVICE).copied();
+        let received = ports.get(&station.port).copied();
+        Ok(Traffic {
+            sent: sent.with_context(|| format!("{} has no line", station.address))?,
+            received: received.with_context(|| format!("the switch has no port {}", station.port))?,
+        })
+    }
+}
+
+/// Limits what leaves by a device.
+fn shape(namespace: &Namespace, device: &str, rate: Rate) -> anyhow::Result<()> {
+    let rate = rate.to_tc();
+    let shape =
+        ["qdisc", "add", "dev", device, "root", "tbf", "rate", &rate, "burst", BURST, "latency", LATENCY];
+    namespace.tc(&shape).map(drop)
+}
+
+/// How many bytes have left by each shaped device of a namespace.
+///
+/// The shaper counts what a real line would carry. The device's own counter takes a packet that the kernel has not cut
+/// into pieces yet for one, and would miss nearly all heads.
+fn shaped_bytes(namespace: &Namespace) -> anyhow::Result<HashMap<String, u64>> {
+    let text = namespace.tc(&["-s", "-j", "qdisc", "show"])?;
+    let rows: Vec<Value> = serde_json::from_slice(&text).context("what tc prints")?;
+    let shaped = rows.iter().filter(|row| row["kind"] == "tbf");
+    let bytes = shaped.map(|row| Some((row["dev"].as_str()?.to_owned(), row["bytes"].as_u64()?)));
+    bytes.collect::<Option<_>>().context("tc names no device and bytes")
+}

@@ -1,0 +1,65 @@
+//! A BitTorrent client made of librqbit: downloads a torrent, or checks what is there, and seeds it until it is ended.
+//!
+//!     pkgtorrent-rqbit TORRENT DIRECTORY ADDRESS:PORT
+//!
+//! Prints `complete` once everything is on disk. It finds its peers through the torrent's trackers alone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use librqbit::{
+    AddTorrent, AddTorrentOptions, AddTorrentResponse, ListenerMode, ListenerOptions, Session, SessionOptions,
+};
+
+struct Arguments {
+    torrent: PathBuf,
+    directory: String,
+    listen: SocketAddr,
+}
+
+impl Arguments {
+    fn read() -> anyhow::Result<Self> {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let [torrent, directory, listen] = arguments.as_slice() else {
+            bail!("usage: pkgtorrent-rqbit TORRENT DIRECTORY ADDRESS:PORT");
+        };
+        let listen = listen.parse().with_context(|| format!("{listen:?} is no address with a port"))?;
+        Ok(Self { torrent: torrent.into(), directory: directory.clone(), listen })
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::read()?;
+    let torrent = std::fs::read(&arguments.torrent).context("reading the torrent")?;
+    let options = SessionOptions {
+        dht: None,
+        disable_local_service_discovery: true,
+        ipv4_only: true,
+        listen: Some(ListenerOptions {
+            mode: ListenerMode::TcpOnly,
+            listen_addr: arguments.listen,
+            ipv4_only: true,
+            ..ListenerOptions::default()
+        }),
+        ..SessionOptions::default()
+    };
+    let session = Session::new_with_opts(PathBuf::from(&arguments.directory), options)
+        .await
+        .context("starting a session")?;
+    let options = AddTorrentOptions {
+        overwrite: true,
+        // Without the directory that is named like the torrent the files would lie elsewhere than with other clients.
+        output_folder: Some(arguments.directory),
+        ..AddTorrentOptions::default()
+    };
+    let added = session.add_torrent(AddTorrent::from_bytes(torrent), Some(options)).await;
+    let handle = match added.context("adding the torrent")? {
+        AddTorrentResponse::Added(_, handle) => handle,
+        _ => bail!("the torrent was there before"),
+    };
+    handle.wait_until_completed().await.context("downloading")?;
+    println!("complete");
+    std::future::pending().await
+}
