@@ -74,28 +74,62 @@ impl AliasHash {
     }
 }
 
+/// The SHA-256 of a file's beginning, as far as it was written in order: what is hashed while it is written need not be
+/// read again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Beginning {
+    sha256: Sha256,
+    len: u64,
+}
+
+impl Beginning {
+    /// Takes in what was written. What does not follow is left to be read, and what was written over makes all that was
+    /// taken in worthless.
+    pub(super) fn extend(&mut self, start: u64, bytes: &[u8]) {
+        if start < self.len {
+            *self = Self::default();
+        }
+        if start == self.len {
+            self.sha256.update(bytes);
+            self.len += bytes.len() as u64;
+        }
+    }
+}
+
 /// Reads a whole file once for all of its digests, and says how long it was.
 pub(super) fn digests_of(file: &File, aliases: &[Algorithm]) -> io::Result<(Digests, u64)> {
-    let mut sha256 = Sha256::new();
     let mut others: Vec<AliasHash> =
         aliases.iter().filter_map(|algorithm| AliasHash::new(*algorithm)).collect();
+    let beginning = Beginning::default();
+    let (identity, len) = read_on(file, beginning, |bytes| {
+        for hash in &mut others {
+            hash.update(bytes);
+        }
+    })?;
+    let aliases = others.into_iter().filter_map(AliasHash::finish).collect();
+    Ok((Digests { identity, aliases }, len))
+}
+
+/// Reads a file from where its beginning ends, shows that to `visit`, and gives the SHA-256 and the length of the whole.
+pub(super) fn read_on(
+    file: &File,
+    beginning: Beginning,
+    mut visit: impl FnMut(&[u8]),
+) -> io::Result<(Sha256Digest, u64)> {
+    let Beginning { mut sha256, mut len } = beginning;
     let mut buffer = vec![0; READ_LEN];
-    let mut offset = 0;
     loop {
-        let len = match file.read_at(&mut buffer, offset) {
+        let read = match file.read_at(&mut buffer, len) {
             Ok(0) => break,
-            Ok(len) => len,
+            Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        sha256.update(&buffer[..len]);
-        for hash in &mut others {
-            hash.update(&buffer[..len]);
-        }
-        offset += len as u64;
+        sha256.update(&buffer[..read]);
+        visit(&buffer[..read]);
+        len += read as u64;
     }
-    let aliases = others.into_iter().filter_map(AliasHash::finish).collect();
-    Ok((Digests { identity: Sha256Digest(sha256.finalize().into()), aliases }, offset))
+    Ok((Sha256Digest(sha256.finalize().into()), len))
 }
 
 /// A package that is to be read again.
@@ -129,6 +163,37 @@ mod tests {
         assert!(!piece_matches(PieceLen::Large, &[7; 40_000], &hash));
         assert!(!piece_matches(PieceLen::Small, &padded, &hash), "longer than a piece");
         assert!(!piece_matches(PieceLen::Medium, &[7; 40_000], &hash[..19]));
+    }
+
+    #[test]
+    fn in_whatever_order_it_is_written_the_digest_is_the_files() {
+        let content: Vec<u8> = (0..400_u32).map(|n| (n * 7 / 3) as u8).collect();
+        let file = tempfile::tempfile().expect("a file");
+        // Pieces of a hundred bytes; in the last of these, one that is written twice is another at first.
+        for (order, in_order) in [
+            (&[0, 1, 2, 3][..], 400),
+            (&[0, 2, 1, 3], 200),
+            (&[3, 2, 1, 0], 100),
+            (&[1, 2, 3, 0], 100),
+            (&[2, 1, 3], 0),
+            (&[0, 1, 2, 0, 3], 100),
+            (&[0, 1, 2, 1, 3], 0),
+        ] {
+            let mut beginning = Beginning::default();
+            for (nth, &piece) in order.iter().enumerate() {
+                let mut bytes = content[piece * 100..][..100].to_vec();
+                if order[nth + 1..].contains(&piece) {
+                    bytes.fill(9);
+                }
+                file.write_all_at(&bytes, piece as u64 * 100).expect("written");
+                beginning.extend(piece as u64 * 100, &bytes);
+            }
+            assert_eq!(beginning.len, in_order, "{order:?}");
+            let mut read = 0;
+            let whole = read_on(&file, beginning, |bytes| read += bytes.len()).expect("read");
+            assert_eq!(whole, (Sha256Digest(Sha256::digest(&content).into()), 400), "{order:?}");
+            assert_eq!(read as u64, 400 - in_order, "{order:?}");
+        }
     }
 
     /// The vectors are those of `printf abc | sha1sum` and its siblings.

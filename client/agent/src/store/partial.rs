@@ -1,5 +1,5 @@
-//! A package that is being downloaded: written piece by piece, read back, and renamed into the store when its whole
-//! digest matched.
+//! A package that is being downloaded: written piece by piece, hashed as it is written where that is in order, read back
+//! where it is not, and renamed into the store when its whole digest matched.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use pkgtorrent_protocol::{Algorithm, PieceLen, Sha256Digest};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::digesting::{Digests, digests_of, piece_matches};
+use super::digesting::{Beginning, Digests, digests_of, piece_matches, read_on};
 use super::directories::{Area, Directories};
 use crate::files;
 
@@ -33,6 +33,8 @@ struct Shared {
     is_reserved: bool,
     directories: Arc<Directories>,
     progress: Mutex<Progress>,
+    // Not part of the progress, which nobody is to wait for while bytes are hashed.
+    beginning: Mutex<Beginning>,
 }
 
 #[derive(Debug, Default)]
@@ -64,8 +66,9 @@ impl Partial {
         (is_new, is_reserved): (bool, bool),
         directories: Arc<Directories>,
     ) -> Self {
-        let progress = Mutex::default();
-        Self { shared: Arc::new(Shared { file, identity, size, is_new, is_reserved, directories, progress }) }
+        let (progress, beginning) = (Mutex::default(), Mutex::default());
+        let shared = Shared { file, identity, size, is_new, is_reserved, directories, progress, beginning };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The package.
@@ -129,6 +132,12 @@ impl Partial {
             }
             self.begin_writing()?;
             let written = self.shared.file.write_all_at(bytes, start);
+            match written {
+                Ok(()) => self.beginning().extend(start, bytes),
+                // Nobody knows what is there now.
+                Err(_) => *self.beginning() = Beginning::default(),
+            }
+            // Only now: a digest that was asked for meanwhile may have missed these bytes.
             self.progress().under_way -= 1;
             written
         };
@@ -142,13 +151,21 @@ impl Partial {
             .map_err(|error| self.error(&error))
     }
 
-    /// Reads the whole file for its digests. When the SHA-256 is the package's identity, [`Self::finish`] may follow.
+    /// The file's digests; what was not written in order is read for its SHA-256, and all of it for another one. When the
+    /// SHA-256 is the package's identity, [`Self::finish`] may follow.
     pub fn digests(&self, aliases: &[Algorithm]) -> io::Result<Digests> {
         let (begun, under_way) = {
             let progress = self.progress();
             (progress.begun, progress.under_way)
         };
-        let (digests, len) = digests_of(&self.shared.file, aliases).map_err(|error| self.error(&error))?;
+        let hashed = if aliases.is_empty() {
+            let beginning = self.beginning().clone();
+            let whole = read_on(&self.shared.file, beginning, |_| ());
+            whole.map(|(identity, len)| (Digests { identity, aliases: Vec::new() }, len))
+        } else {
+            digests_of(&self.shared.file, aliases)
+        };
+        let (digests, len) = hashed.map_err(|error| self.error(&error))?;
         let mut progress = self.progress();
         let is_quiet = under_way == 0 && progress.begun == begun;
         if progress.phase == Phase::Open
@@ -230,6 +247,10 @@ impl Partial {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beginning(&self) -> MutexGuard<'_, Beginning> {
+        self.shared.beginning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a piece starts and how long it is, without padding.
