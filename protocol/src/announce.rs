@@ -308,7 +308,8 @@ pub struct BatchAnnounce {
 pub struct SwarmAnnounce {
     /// The swarm.
     pub info_hash: InfoHash,
-    /// How many bytes are still wanted; zero makes the agent complete.
+    /// How many bytes of the bundle the agent lacks, wanted or not; zero makes it complete. One that has all it wants,
+    /// and not the whole bundle, is no seed: nobody would be leased what it cannot give.
     pub left: u64,
     /// What it has just done.
     #[serde(default, skip_serializing_if = "Option::is_none")]

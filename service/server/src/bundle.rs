@@ -1,9 +1,20 @@
 //! A bundle as the service keeps it: which packages it holds, and how it was written down.
 
+use pkgtorrent_protocol::announce::PieceRange;
+use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
 use pkgtorrent_protocol::metainfo::{BundleInfo, BundlePackage, MetainfoError};
 use pkgtorrent_protocol::{FileName, InfoHash, PieceLen, Sha256Digest};
 
 use crate::packages::{Package, Packages, stored_blocks};
+
+/// Where a package is in a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BundledFile {
+    /// The index of its file in the info dictionary, in which padding counts.
+    pub(crate) file: u32,
+    /// Its pieces.
+    pub(crate) pieces: PieceRange,
+}
 
 /// A bundle that plans may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +22,8 @@ pub(crate) struct Bundle {
     pub(crate) info_hash: InfoHash,
     pub(crate) info_len: u32,
     pub(crate) piece_len: PieceLen,
+    /// How many pieces it has.
+    pub(crate) pieces: u32,
     /// Whether it is the home of its packages, and no set made into one torrent for a foreign client.
     pub(crate) is_home: bool,
     /// When it was formed, as a number that grows: the last one formed is a package's home.
@@ -38,6 +51,7 @@ impl Bundle {
             info_hash: InfoHash::of(&bytes),
             info_len: u32::try_from(bytes.len()).map_err(|_| MetainfoError::TooLong(bytes.len()))?,
             piece_len,
+            pieces: info.layout().pieces(),
             is_home,
             formed,
             packages: info.packages().to_vec(),
@@ -55,13 +69,14 @@ impl Bundle {
         info.encode().ok().filter(|bytes| InfoHash::of(bytes) == self.info_hash)
     }
 
-    /// The index of a package's file in the info dictionary, in which padding counts.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (Sha256Digest, u32)> + '_ {
-        let mut next = 0;
+    /// Where each package is.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (Sha256Digest, BundledFile)> + '_ {
+        let (mut file, mut first_piece) = (0, 0);
         self.packages.iter().map(move |package| {
-            let file = next;
-            next += 1 + u32::from(self.piece_len.padding(package.size) > 0);
-            (package.identity, file)
+            let bundled = BundledFile { file, pieces: (first_piece, pieces_of(package, self.piece_len)) };
+            file += 1 + u32::from(self.piece_len.padding(package.size) > 0);
+            first_piece += bundled.pieces.1;
+            (package.identity, bundled)
         })
     }
 
@@ -97,13 +112,21 @@ impl Bundle {
             packages.push(BundlePackage { identity, name, size });
         }
         let piece_len = PieceLen::from_bytes(piece_len.into())?;
-        Some(Self { info_hash, info_len, piece_len, is_home, formed, packages })
+        let all: u64 = packages.iter().map(|package| piece_len.pieces(package.size)).sum();
+        let pieces = u32::try_from(all).ok().filter(|&pieces| pieces <= BUNDLE_PIECES_MAX)?;
+        Some(Self { info_hash, info_len, piece_len, pieces, is_home, formed, packages })
     }
+}
+
+/// Within the pieces of a bundle, of which there are few.
+fn pieces_of(package: &BundlePackage, piece_len: PieceLen) -> u32 {
+    piece_len.pieces(package.size) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pkgtorrent_protocol::layout::Extent;
 
     fn package(n: u8, size: u64) -> Package {
         let blocks = vec![n; PieceLen::Small.pieces(size) as usize * 20].into();
@@ -118,7 +141,9 @@ mod tests {
         let (bundle, info) = Bundle::form(PieceLen::Small, &packages, true, 9).expect("forms");
         assert_eq!(Bundle::from_bytes(bundle.info_hash, &bundle.to_bytes()).as_ref(), Some(&bundle));
         let parsed = BundleInfo::parse(&info).expect("parses");
-        let files: Vec<u32> = bundle.files().map(|(_, file)| file).collect();
-        assert_eq!(files, parsed.layout().extents().iter().map(|e| e.file).collect::<Vec<_>>());
+        let places = |e: &Extent| BundledFile { file: e.file, pieces: (e.first_piece, e.pieces) };
+        let files: Vec<BundledFile> = bundle.files().map(|(_, file)| file).collect();
+        assert_eq!(files, parsed.layout().extents().iter().map(places).collect::<Vec<_>>());
+        assert_eq!(bundle.pieces, parsed.layout().pieces());
     }
 }

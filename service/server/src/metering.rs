@@ -36,6 +36,13 @@ const COUNTERS: &[(&str, &str)] = &[
     ("pkgtorrent_mirror_bytes_total", "bytes of files handed to connections by the mirror"),
     ("pkgtorrent_announces_total", "announces, one for each swarm"),
     ("pkgtorrent_announces_refused_total", "announces that got no peers"),
+    ("pkgtorrent_leases_granted_total", "runs of pieces whose first copies were left to one host"),
+    ("pkgtorrent_leases_stolen_total", "those of them that another host held until then"),
+    (
+        "pkgtorrent_leases_starved_total",
+        "those of them that others had already, for a host that nobody served",
+    ),
+    ("pkgtorrent_leases_expired_total", "runs of pieces whose host was silent for too long"),
     ("pkgtorrent_packages_hashed_total", "packages whose file was read from start to end"),
     ("pkgtorrent_bytes_hashed_total", "bytes of files that were read from start to end"),
     ("pkgtorrent_packages_corrupt_total", "files whose bytes are not what is listed"),
@@ -56,5 +63,6 @@ const GAUGES: &[(&str, &str)] = &[
     ("pkgtorrent_scan_seconds", "how long the last scan took"),
     ("pkgtorrent_bundles", "bundles that are known"),
     ("pkgtorrent_peers_complete", "peers that have everything, one for each swarm that they are in"),
+    ("pkgtorrent_leased_pieces", "pieces whose first copies are left to one host now"),
     ("pkgtorrent_peers_incomplete", "peers that do not have everything yet, one for each swarm"),
 ];

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use pkgtorrent_protocol::announce::PieceRange;
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
 use pkgtorrent_protocol::set::SET_PACKAGES_MAX;
 use pkgtorrent_protocol::{InfoHash, PackageDigest, PackageSet, PieceLen, SetDigest, Sha256Digest};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, BundledFile};
 use crate::cache::Cache;
 use crate::catalog::{Catalog, digest_key, take_digest};
 use crate::flights::Flights;
@@ -80,6 +81,8 @@ pub(crate) struct PlannedBundle {
     pub(crate) bundle: Arc<Bundle>,
     /// Pairs of an index in the sorted set and one in the info dictionary's files.
     pub(crate) files: Vec<(u32, u32)>,
+    /// The pieces of these files, as few ranges as there are.
+    pub(crate) pieces: Vec<PieceRange>,
 }
 
 /// Why there is no plan or torrent.
@@ -403,23 +406,44 @@ fn lay_out(
     catalog_generation: u64,
 ) -> SetPlan {
     // Where each package lives: the bundle's place in the plan, and the file's in the bundle.
-    let mut homes: HashMap<Sha256Digest, (usize, u32)> = HashMap::new();
+    let mut homes: HashMap<Sha256Digest, (usize, BundledFile)> = HashMap::new();
     for (at, share) in shares.iter().enumerate() {
-        let files: HashMap<Sha256Digest, u32> = share.bundle.files().collect();
+        let files: HashMap<Sha256Digest, BundledFile> = share.bundle.files().collect();
         for member in &share.members {
             homes.extend(files.get(member).map(|&file| (*member, (at, file))));
         }
     }
-    let mut bundles: Vec<PlannedBundle> =
-        shares.into_iter().map(|s| PlannedBundle { bundle: s.bundle, files: Vec::new() }).collect();
+    let mut bundles: Vec<PlannedBundle> = shares
+        .into_iter()
+        .map(|s| PlannedBundle { bundle: s.bundle, files: vec![], pieces: vec![] })
+        .collect();
     let mut unknown = Vec::new();
     for (index, (digest, package)) in (0..).zip(set.packages().iter().zip(found)) {
         match package.as_ref().and_then(|package| homes.get(&package.identity)) {
-            Some(&(at, file)) => bundles[at].files.push((index, file)),
+            Some(&(at, bundled)) => {
+                bundles[at].files.push((index, bundled.file));
+                bundles[at].pieces.push(bundled.pieces);
+            }
             None => unknown.push(*digest),
         }
     }
+    for bundle in &mut bundles {
+        join_neighbours(&mut bundle.pieces);
+    }
     SetPlan { bundles, unknown, homes_generation, catalog_generation, retry_at: None }
+}
+
+/// Makes neighbouring packages' pieces one range. Two digests of one package have the same.
+fn join_neighbours(ranges: &mut Vec<PieceRange>) {
+    ranges.sort_unstable();
+    ranges.dedup();
+    ranges.dedup_by(|next, range| {
+        let joins = range.0 + range.1 == next.0;
+        if joins {
+            range.1 += next.1;
+        }
+        joins
+    });
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pkgtorrent_protocol::announce::{LeaseWish, PieceRange};
 use pkgtorrent_protocol::{InfoHash, PeerId, Sha256Digest};
-use pkgtorrent_tracker::{Asker, HomePackage, Refusal, Settings, Tracker};
+use pkgtorrent_tracker::{Asker, HomePackage, LeaseQuestion, Refusal, Settings, Tracker};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bundle::Bundle;
 use crate::packages::Package;
+use crate::planner::PlannedBundle;
 use crate::state::{Record, State, Table};
 
 /// Errands that may wait. One takes microseconds: behind this many, the service is better told to try later.
@@ -59,14 +61,17 @@ pub(crate) struct PlanAsker {
     /// The connection's address with the port it listens on; 0 when it did not say.
     pub(crate) address: SocketAddr,
     pub(crate) peer_id: Option<PeerId>,
+    /// How many peers of each bundle it is to be told of.
+    pub(crate) wanted: usize,
 }
 
-/// First peers of one bundle of a plan.
+/// What a host is told with one bundle of a plan, so that its first byte needs no announce.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct FirstPeers {
+pub(crate) struct Introduced {
     pub(crate) peers: Vec<SocketAddr>,
     pub(crate) complete: u32,
     pub(crate) incomplete: u32,
+    pub(crate) lease: Vec<PieceRange>,
 }
 
 impl RegistryHandle {
@@ -170,39 +175,60 @@ impl Registry {
         }
     }
 
-    /// First peers for a plan of these bundles; `None` when the plan is out of date.
+    /// Introduces an asker to the swarms of a plan, and leases pieces to it if it joins them; `None` when the plan is out
+    /// of date.
     pub(crate) fn introduce(
         &mut self,
-        bundles: &[InfoHash],
+        bundles: &[PlannedBundle],
         homes_generation: u64,
         asker: &PlanAsker,
-    ) -> Result<Option<Vec<FirstPeers>>, Refusal> {
+    ) -> Result<Option<Vec<Introduced>>, Refusal> {
         let now = self.now();
+        let info_hashes: Vec<InfoHash> = bundles.iter().map(|planned| planned.bundle.info_hash).collect();
         if self.tracker.homes_generation() != homes_generation
-            || !bundles.iter().all(|bundle| self.tracker.touch(bundle, now))
+            || !info_hashes.iter().all(|bundle| self.tracker.touch(bundle, now))
         {
             return Ok(None);
         }
-        let joined = match asker.peer_id {
-            Some(peer_id) if asker.address.port() != 0 => self
+        let joining = asker.peer_id.filter(|_| asker.address.port() != 0);
+        let peers = match joining {
+            Some(peer_id) => self
                 .tracker
-                .join(bundles, peer_id, asker.address, now)?
+                .join(&info_hashes, peer_id, asker.address, asker.wanted, now)?
                 .into_iter()
                 .map(|i| i.peers)
                 .collect(),
-            peer_id => {
-                let asker = Asker { address: asker.address, peer_id, complete: false };
-                bundles
+            None => {
+                let looking = Asker { address: asker.address, peer_id: asker.peer_id, complete: false };
+                info_hashes
                     .iter()
-                    .map(|&bundle| self.tracker.peers_of(bundle, &asker, usize::MAX, now))
+                    .map(|&bundle| self.tracker.peers_of(bundle, &looking, asker.wanted, now))
                     .collect::<Result<Vec<_>, _>>()?
             }
         };
-        let counted = bundles.iter().zip(joined).map(|(bundle, peers)| {
-            let count = self.tracker.count(bundle).unwrap_or_default();
-            FirstPeers { peers, complete: count.complete, incomplete: count.incomplete }
+        let introduced = bundles.iter().zip(peers).map(|(planned, peers)| {
+            let count = self.tracker.count(&planned.bundle.info_hash).unwrap_or_default();
+            let lease = joining.and_then(|peer_id| {
+                let wish = LeaseWish { lacks: planned.pieces.clone(), wants: true, ..LeaseWish::default() };
+                self.lease(planned.bundle.info_hash, peer_id, asker.address, &wish)
+            });
+            let lease = lease.unwrap_or_default();
+            Introduced { peers, complete: count.complete, incomplete: count.incomplete, lease }
         });
-        Ok(Some(counted.collect()))
+        Ok(Some(introduced.collect()))
+    }
+
+    /// What a host is leased in one swarm, after it has said this; `None` if it is not listed there.
+    pub(crate) fn lease(
+        &mut self,
+        info_hash: InfoHash,
+        peer_id: PeerId,
+        address: SocketAddr,
+        wish: &LeaseWish,
+    ) -> Option<Vec<PieceRange>> {
+        let pieces = self.bundles.get(&info_hash)?.pieces;
+        let now = self.now();
+        self.tracker.lease(&LeaseQuestion { info_hash, peer_id, address, pieces, wish }, now)
     }
 
     /// Every package that is in a bundle.
@@ -267,6 +293,12 @@ impl Registry {
         gauge("pkgtorrent_bundles", self.bundles.len());
         gauge("pkgtorrent_peers_complete", stats.v4_complete + stats.v6_complete);
         gauge("pkgtorrent_peers_incomplete", stats.v4_incomplete + stats.v6_incomplete);
+        gauge("pkgtorrent_leased_pieces", stats.leased_pieces);
+        let counter = |name: &'static str, value: u64| metrics::counter!(name).absolute(value);
+        counter("pkgtorrent_leases_granted_total", stats.leases.granted);
+        counter("pkgtorrent_leases_stolen_total", stats.leases.stolen);
+        counter("pkgtorrent_leases_starved_total", stats.leases.starved);
+        counter("pkgtorrent_leases_expired_total", stats.leases.expired);
     }
 }
 

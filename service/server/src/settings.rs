@@ -48,9 +48,9 @@ keys! {
     peers_per_answer: usize = "50",
     /// Announces, and plans whose host joins their swarms, that one address may ask for in a second, on average; 0 for
     /// no limit. A plan beyond it comes without peers.
-    announces_per_second: u32 = "50",
+    announces_per_second: u32 = "250",
     /// As many of them that one address may ask for at once.
-    announces_burst: u32 = "400",
+    announces_burst: u32 = "1000",
     /// Seconds after which the root is looked through even if nothing seems to have changed.
     rescan_interval: u64 = "300",
     /// Threads that read packages; 0 for one for each core.
@@ -110,7 +110,7 @@ impl Keys {
         let tracker = pkgtorrent_tracker::Settings {
             peers_per_answer_max: self.peers_per_answer.unwrap_or(50).clamp(1, 500),
             peer_networks: self.peer_networks.unwrap_or_else(pkgtorrent_tracker::default_peer_networks),
-            flood: flood(self.announces_per_second.unwrap_or(50), self.announces_burst.unwrap_or(400)),
+            flood: flood(self.announces_per_second.unwrap_or(250), self.announces_burst.unwrap_or(1000)),
             ..pkgtorrent_tracker::Settings::with_interval(seconds(
                 "announce_interval",
                 self.announce_interval,

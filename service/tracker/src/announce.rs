@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use pkgtorrent_protocol::announce::LeaseWish;
 use pkgtorrent_protocol::{InfoHash, PeerId};
 
 /// What a peer says about itself and one swarm.
@@ -42,6 +43,21 @@ pub struct Asker {
     pub peer_id: Option<PeerId>,
     /// Whether it has everything, and so needs only peers that do not.
     pub complete: bool,
+}
+
+/// What a listed peer says of leases in one swarm. It is heard after its announce, and costs none of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseQuestion<'a> {
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// The name that the peer announces with.
+    pub peer_id: PeerId,
+    /// The address that it announces with.
+    pub address: SocketAddr,
+    /// How many pieces the swarm's bundle has.
+    pub pieces: u32,
+    /// What it says.
+    pub wish: &'a LeaseWish,
 }
 
 /// The answer to an announce.

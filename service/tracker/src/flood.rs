@@ -12,9 +12,12 @@ use crate::hashing::{AddressHash, AddressMap};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FloodLimit {
     /// How many announces an address may make at once. A host joins all swarms of a plan by one of them; several agents
-    /// on one machine, or some hundred hosts behind one router, may start in the same second.
+    /// on one machine, or some hundred hosts behind one router, may start in the same second, and announce for their
+    /// leases in the next.
     pub burst: u32,
-    /// How many announces a second an address may make for ever. Zero is taken as one.
+    /// How many announces a second an address may make for ever. Zero is taken as one. While it downloads, a host may
+    /// announce for its leases every 0.3 seconds; of hosts behind one address, 64 are listed and can be leased
+    /// something. Announces cost some ten microseconds each: this many are half a per cent of a core.
     pub refill_per_second: u32,
     /// The most addresses remembered. Beyond it those that were silent for longest are forgotten, and begin anew.
     pub addresses_max: usize,
@@ -22,7 +25,7 @@ pub struct FloodLimit {
 
 impl Default for FloodLimit {
     fn default() -> Self {
-        Self { burst: 400, refill_per_second: 50, addresses_max: 65_536 }
+        Self { burst: 1000, refill_per_second: 250, addresses_max: 65_536 }
     }
 }
 

@@ -1,10 +1,11 @@
-//! Who is in which swarm, whom to introduce to whom, and which bundle is a package's home.
+//! Who is in which swarm, whom to introduce to whom, who fetches which first copies, and which bundle is a package's
+//! home.
 //!
 //! Participants: hosts announce themselves, a plan enters its host into all of its swarms at once, the service asks
 //! where packages live and registers what it builds. One [`Tracker`] answers all of them.
 //!
 //! *Goals*: nobody outside the peer networks is ever listed or handed out; a random graph over the whole swarm, because
-//! a package spreads along it; one live bundle per package, so that hosts with different sets meet; every table has a
+//! a package spreads along it; no piece asked of the origin by two hosts at once; one live bundle per package, so that hosts with different sets meet; every table has a
 //! limit; an announce costs well under two microseconds.
 //! *Non-goals*: I/O, clocks, encodings. Time is an argument (the duration since an arbitrary start, never running
 //! backwards), and so is the seed of all randomness: the same calls give the same answers, in the service and in a
@@ -14,6 +15,7 @@ mod announce;
 mod flood;
 mod hashing;
 mod homes;
+mod leases;
 mod networks;
 mod settings;
 mod swarm;
@@ -22,9 +24,10 @@ mod sweep;
 mod tracker;
 mod walk;
 
-pub use announce::{Announce, Asker, Event, Introduction, Refusal, SwarmCount};
+pub use announce::{Announce, Asker, Event, Introduction, LeaseQuestion, Refusal, SwarmCount};
 pub use flood::FloodLimit;
 pub use homes::{BUNDLE_PACKAGES_MAX, HomePackage, Share};
+pub use leases::LeaseCounts;
 pub use networks::default_peer_networks;
 pub use settings::Settings;
 pub use swarms::SwarmOverview;

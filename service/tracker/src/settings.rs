@@ -16,6 +16,10 @@ pub struct Settings {
     /// A peer that has not announced for so long is gone: never handed out again, and soon forgotten. Two and a half
     /// intervals forgive one announce that got lost, even after the longest interval that was asked for.
     pub peer_ttl: Duration,
+    /// A lease of first copies goes to another host when it was not renewed for so long. Hosts announce for their leases
+    /// every second or so; ten of them forgive a slow answer and are soon over when the host has died. Zero: nothing is
+    /// leased.
+    pub lease_ttl: Duration,
     /// The most peers in one answer. Fifty make a random graph of any size dense; more only cost bytes.
     pub peers_per_answer_max: usize,
     /// The most peers of one swarm. Who comes later is answered with peers and not listed.
@@ -43,6 +47,7 @@ impl Settings {
         Self {
             interval,
             peer_ttl: interval.saturating_mul(5) / 2,
+            lease_ttl: Duration::from_secs(10),
             peers_per_answer_max: 50,
             swarm_peers_max: 200_000,
             peers_max: 1_000_000,

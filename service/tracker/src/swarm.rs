@@ -10,6 +10,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::announce::{Asker, SwarmCount};
 use crate::hashing::{AddressHash, AddressMap};
+use crate::leases::Leases;
 use crate::walk::Walk;
 
 /// The other address family gets at least one in so many of an answer's peers, so that hosts with only one family, and
@@ -48,6 +49,7 @@ pub(crate) struct Swarm {
     /// When a peer last announced, if any ever did.
     pub(crate) announced_at: Option<Duration>,
     pub(crate) downloaded: u64,
+    pub(crate) leases: Leases,
     pools: [Vec<Contact>; POOLS],
     places: AddressMap<SocketAddr, Place>,
     listed_per_ip: AddressMap<IpAddr, u32>,
@@ -59,6 +61,7 @@ impl Swarm {
             info_hash,
             announced_at: None,
             downloaded: 0,
+            leases: Leases::default(),
             pools: Default::default(),
             places: AddressMap::with_hasher(hash.clone()),
             listed_per_ip: AddressMap::with_hasher(hash.clone()),
@@ -92,9 +95,19 @@ impl Swarm {
 
     /// Whether the peer at this address is listed as complete, under this name.
     pub(crate) fn is_listed_complete(&self, address: SocketAddr, peer_id: PeerId) -> bool {
-        self.places.get(&address).is_some_and(|place| {
-            place.pool & 1 == 1 && self.contact(*place).is_some_and(|contact| contact.peer_id == peer_id)
-        })
+        self.listed_as(address, peer_id) == Some(true)
+    }
+
+    /// Whether the peer of this name and address is complete, if it is listed.
+    pub(crate) fn listed_as(&self, address: SocketAddr, peer_id: PeerId) -> Option<bool> {
+        let place = *self.places.get(&address)?;
+        let contact = self.contact(place).filter(|contact| contact.peer_id == peer_id);
+        contact.map(|_| place.pool & 1 == 1)
+    }
+
+    /// Whether some listed peer has everything.
+    pub(crate) fn is_seeded(&self) -> bool {
+        self.count().complete > 0
     }
 
     fn contact(&self, place: Place) -> Option<&Contact> {
@@ -153,6 +166,7 @@ impl Swarm {
                 self.listed_per_ip.remove(&ip);
             }
         }
+        self.leases.forget(contact.address, self.is_seeded());
         if self.places.is_empty() {
             self.release_memory();
         }
@@ -161,6 +175,7 @@ impl Swarm {
     /// A burst leaves room for all its peers behind, in each of a thousand swarms that may never see another.
     fn release_memory(&mut self) {
         self.pools = Default::default();
+        self.leases = Leases::default();
         self.places.shrink_to_fit();
         self.listed_per_ip.shrink_to_fit();
     }

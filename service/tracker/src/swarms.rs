@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use pkgtorrent_protocol::announce::PieceRange;
 use pkgtorrent_protocol::{InfoHash, PeerId};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::announce::{Announce, Asker, Event, Introduction, Refusal, SwarmCount};
+use crate::announce::{Announce, Asker, Event, Introduction, LeaseQuestion, Refusal, SwarmCount};
 use crate::flood::FloodGuard;
 use crate::hashing::{AddressHash, DigestMap};
+use crate::leases::{LeaseCounts, Speaker, Terms};
 use crate::networks::{canonical, contain};
 use crate::settings::Settings;
 use crate::swarm::{Contact, POOLS, Swarm};
@@ -41,6 +43,7 @@ pub(crate) struct Swarms {
     pub(crate) cursor: Cursor,
     /// How many peers are listed in all swarms together.
     pub(crate) listed: usize,
+    pub(crate) lease_counts: LeaseCounts,
     slot_of: DigestMap<InfoHash, usize>,
     free_slots: Vec<usize>,
     flood: Option<FloodGuard>,
@@ -64,6 +67,7 @@ impl Swarms {
             slots: Vec::new(),
             cursor: Cursor::default(),
             listed: 0,
+            lease_counts: LeaseCounts::default(),
             slot_of: DigestMap::default(),
             free_slots: Vec::new(),
             random,
@@ -129,11 +133,11 @@ impl Swarms {
         info_hashes: &[InfoHash],
         peer_id: PeerId,
         address: SocketAddr,
+        wanted: usize,
         now: Duration,
     ) -> Result<Vec<Introduction>, Refusal> {
         let address = self.admit(address, now)?;
         let slots: Vec<usize> = info_hashes.iter().map(|&it| self.slot(it)).collect::<Result<_, _>>()?;
-        let wanted = self.settings.peers_per_answer_max;
         let entered = slots.into_iter().zip(info_hashes).map(|(slot, &info_hash)| {
             // A plan says nothing about progress: a host that asks for one again may be a seed already.
             let complete = self.slots[slot].is_listed_complete(address, peer_id);
@@ -157,6 +161,27 @@ impl Swarms {
         let wanted = wanted.min(self.settings.peers_per_answer_max);
         let fresh_since = self.fresh_since(now);
         Ok(self.slots[slot].hand_out(&asker, wanted, fresh_since, &mut self.random))
+    }
+
+    /// Hears what a listed peer says of leases; see [`crate::Tracker::lease`].
+    pub(crate) fn lease(&mut self, asked: &LeaseQuestion<'_>, now: Duration) -> Option<Vec<PieceRange>> {
+        let LeaseQuestion { info_hash, peer_id, address, pieces, wish } = *asked;
+        if self.settings.lease_ttl.is_zero() {
+            return None;
+        }
+        let address = canonical(address);
+        let slot = *self.slot_of.get(&info_hash)?;
+        let swarm = &mut self.slots[slot];
+        let complete = swarm.listed_as(address, peer_id)?;
+        let speaker = Speaker { address, complete, pieces, seeded: swarm.is_seeded() };
+        let mut terms =
+            Terms { ttl: self.settings.lease_ttl, random: &mut self.random, counts: &mut self.lease_counts };
+        Some(swarm.leases.answer(&speaker, wish, now, &mut terms))
+    }
+
+    /// How many pieces are leased in all swarms together.
+    pub(crate) fn leased(&self) -> usize {
+        self.slots.iter().map(|swarm| swarm.leases.leased()).sum()
     }
 
     pub(crate) fn count(&self, info_hash: &InfoHash) -> Option<SwarmCount> {

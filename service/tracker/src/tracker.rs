@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use pkgtorrent_protocol::announce::PieceRange;
 use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen, Sha256Digest};
 
-use crate::announce::{Announce, Asker, Introduction, Refusal, SwarmCount};
+use crate::announce::{Announce, Asker, Introduction, LeaseQuestion, Refusal, SwarmCount};
 use crate::homes::{HomePackage, Homes, Share};
+use crate::leases::LeaseCounts;
 use crate::settings::Settings;
 use crate::swarms::{SwarmOverview, Swarms};
 
@@ -45,6 +47,10 @@ pub struct Stats {
     pub v6_incomplete: usize,
     /// Addresses that the flood limit remembers.
     pub flood_addresses: usize,
+    /// Pieces that are leased.
+    pub leased_pieces: usize,
+    /// What happened to leases since the start.
+    pub leases: LeaseCounts,
 }
 
 impl Tracker {
@@ -76,7 +82,7 @@ impl Tracker {
     }
 
     /// Enters a host that is being given a plan into all of its swarms, and introduces peers from each of them, in the
-    /// order of the info hashes. It counts as one announce; a port of 0 enters nothing.
+    /// order of the info hashes, at most `wanted`. It counts as one announce; a port of 0 enters nothing.
     ///
     /// An unknown swarm refuses the whole: a plan with it is out of date.
     pub fn join(
@@ -84,9 +90,17 @@ impl Tracker {
         info_hashes: &[InfoHash],
         peer_id: PeerId,
         address: SocketAddr,
+        wanted: usize,
         now: Duration,
     ) -> Result<Vec<Introduction>, Refusal> {
-        self.swarms.join(info_hashes, peer_id, address, now)
+        self.swarms.join(info_hashes, peer_id, address, wanted, now)
+    }
+
+    /// Hears what a peer says of leases, which also renews those that it holds, and tells it all that it holds now.
+    ///
+    /// `None` for who is not listed under this name and address: who cannot be reached cannot hand on what it fetches.
+    pub fn lease(&mut self, asked: &LeaseQuestion<'_>, now: Duration) -> Option<Vec<PieceRange>> {
+        self.swarms.lease(asked, now)
     }
 
     /// Peers for a plan whose host did not say where it listens. It takes none of the address's announces: it
@@ -200,6 +214,8 @@ impl Tracker {
             v6_complete,
             v6_incomplete,
             flood_addresses: self.swarms.flood_addresses(),
+            leased_pieces: self.swarms.leased(),
+            leases: self.swarms.lease_counts,
         }
     }
 

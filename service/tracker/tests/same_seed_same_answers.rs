@@ -40,7 +40,7 @@ fn history(tracker_seed: u64) -> Vec<String> {
                 let form = |class, members: &[_]| InfoHash::of(format!("{class:?} {members:?}").as_bytes());
                 let shares = tracker.assign(&wanted, now, form);
                 swarms = shares.iter().map(|share| share.info_hash).collect();
-                answers.push(format!("{shares:?} {:?}", tracker.join(&swarms, peer_id, address, now)));
+                answers.push(format!("{shares:?} {:?}", tracker.join(&swarms, peer_id, address, 50, now)));
             }
             1 => answers.push(format!("{:?} {:?}", tracker.expire(now), tracker.homes_generation())),
             2 => answers.push(format!("{:?} {:?}", tracker.stats(), tracker.busiest_swarms(5))),

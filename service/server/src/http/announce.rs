@@ -8,16 +8,18 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use pkgtorrent_protocol::InfoHash;
 use pkgtorrent_protocol::announce::{
-    self, BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event, GetAnnounce, GetAnswer, ScrapedSwarm,
-    SwarmAnnounce, SwarmAnswer,
+    self, BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event, GetAnnounce, GetAnswer, LeaseWish, PieceRange,
+    ScrapedSwarm, SwarmAnnounce, SwarmAnswer,
 };
-use pkgtorrent_protocol::peers::CompactPeers;
-use pkgtorrent_tracker::{Announce, Introduction};
+use pkgtorrent_tracker::{Announce, Introduction, Refusal};
 
 use super::error::HttpError;
+use super::sets::peers_in_form;
 use super::{Service, read_body};
+use crate::registry::Registry;
 
-/// The longest batch that is read: every swarm takes about 150 bytes.
+/// The longest batch that is read: every swarm takes about 150 bytes, and those few in which a host has much to say of
+/// leases some two kilobytes.
 const BATCH_LEN_MAX: usize = BATCH_SWARMS_MAX * 256 + 1024;
 
 /// The version of the batch's form.
@@ -84,12 +86,16 @@ pub(super) async fn post(
         let problem = format!("{} swarms at once, at most {BATCH_SWARMS_MAX}", batch.swarms.len());
         return Err(HttpError::BadRequest(problem));
     }
+    for wish in batch.swarms.iter().filter_map(|swarm| swarm.lease.as_ref()) {
+        wish.check().map_err(|error| HttpError::BadRequest(error.to_string()))?;
+    }
     let address = SocketAddr::new(service.client(&request)?, batch.port);
     let announces: Vec<Announce> =
         batch.swarms.iter().map(|swarm| from_batch(&batch, swarm, address)).collect();
     let asked: Vec<InfoHash> = announces.iter().map(|announce| announce.info_hash).collect();
-    let answered =
-        service.registry.run(move |r| r.tracker.announce_all(address, &announces, r.now())).await?;
+    let wishes: Vec<Option<LeaseWish>> = batch.swarms.into_iter().map(|swarm| swarm.lease).collect();
+    let answered = service.registry.run(move |registry| announce_all(registry, address, &announces, &wishes));
+    let answered = answered.await?;
     metrics::counter!("pkgtorrent_announces_total").increment(asked.len() as u64);
     // What refuses the address refuses all of its swarms.
     let answered = answered.unwrap_or_else(|refusal| vec![Err(refusal); asked.len()]);
@@ -97,17 +103,12 @@ pub(super) async fn post(
     let mut swarms = Vec::new();
     for (info_hash, answer) in asked.into_iter().zip(answered) {
         swarms.push(match answer {
-            Ok(introduction) => {
+            Ok((introduction, lease)) => {
                 // The agent has one clock for all its swarms: the longest wait that any of them was given.
                 interval = interval.max(introduction.interval);
-                SwarmAnswer::Known {
-                    info_hash,
-                    complete: introduction.complete,
-                    incomplete: introduction.incomplete,
-                    peers: introduction.peers,
-                    compact_peers: CompactPeers::default(),
-                    lease: None,
-                }
+                let Introduction { complete, incomplete, .. } = introduction;
+                let (peers, compact_peers) = peers_in_form(introduction.peers, batch.compact);
+                SwarmAnswer::Known { info_hash, complete, incomplete, peers, compact_peers, lease }
             }
             Err(refusal) => {
                 metrics::counter!("pkgtorrent_announces_refused_total").increment(1);
@@ -117,6 +118,25 @@ pub(super) async fn post(
     }
     let answer = BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
+}
+
+type Announced = Result<(Introduction, Option<Vec<PieceRange>>), Refusal>;
+
+/// Announces first, so that who has just come can be leased something, and who has left cannot.
+fn announce_all(
+    registry: &mut Registry,
+    address: SocketAddr,
+    announces: &[Announce],
+    wishes: &[Option<LeaseWish>],
+) -> Result<Vec<Announced>, Refusal> {
+    let now = registry.now();
+    let introduced = registry.tracker.announce_all(address, announces, now)?;
+    let answered = introduced.into_iter().zip(announces).zip(wishes).map(|((introduced, announce), wish)| {
+        let introduction = introduced?;
+        let mut leased = |wish| registry.lease(announce.info_hash, announce.peer_id, address, wish);
+        Ok((introduction, wish.as_ref().map(|wish| leased(wish).unwrap_or_default())))
+    });
+    Ok(answered.collect())
 }
 
 fn from_batch(batch: &BatchAnnounce, swarm: &SwarmAnnounce, address: SocketAddr) -> Announce {

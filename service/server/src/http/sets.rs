@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName};
 use actix_web::web::{Data, Path, Payload};
@@ -11,13 +11,17 @@ use pkgtorrent_protocol::peers::CompactPeers;
 use pkgtorrent_protocol::plan::{
     self, AskerQuery, Plan, PlannedBundle, Policy, SET_REQUEST_LEN_MAX, SetRequest,
 };
-use pkgtorrent_protocol::{InfoHash, PackageSet, SetDigest};
+use pkgtorrent_protocol::{PackageSet, SetDigest};
 use pkgtorrent_tracker::Refusal;
 
 use super::error::HttpError;
 use super::{PREFIX, Service, read_body, torrents};
 use crate::planner::SetPlan;
-use crate::registry::{FirstPeers, PlanAsker};
+use crate::registry::{Introduced, PlanAsker};
+
+/// First peers for an asker that reads them in their compact form. At ten thousand hosts plans are the most that the
+/// service sends beside packages. Each host is named to as many others as it is told of, so that this makes fifty.
+const COMPACT_PEERS_MAX: usize = 25;
 
 /// How often a plan that turned out of date while it was answered is made anew.
 const PLAN_ATTEMPTS: usize = 4;
@@ -78,11 +82,13 @@ async fn answer(
 ) -> Result<HttpResponse, HttpError> {
     let base_url = service.base_url(request)?;
     let address = SocketAddr::new(service.client(request)?, asker.port.unwrap_or(0));
-    let asker = PlanAsker { address, peer_id: asker.peer_id };
+    let compact = asker.compact;
+    let wanted = if compact { COMPACT_PEERS_MAX } else { usize::MAX };
+    let asker = PlanAsker { address, peer_id: asker.peer_id, wanted };
     let mut planned = service.planner.plan(digest, Arc::clone(&set), None).await?;
     for _ in 0..PLAN_ATTEMPTS {
-        if let Some(peers) = first_peers(service, &planned, asker).await? {
-            let plan = plan(digest, &planned, peers, &base_url, service);
+        if let Some(introduced) = introduce(service, &planned, asker).await? {
+            let plan = plan(digest, &planned, introduced, compact, &base_url, service);
             let body = serde_json::to_vec(&plan).map_err(|_| HttpError::Internal)?;
             metrics::counter!("pkgtorrent_plans_total").increment(1);
             metrics::counter!("pkgtorrent_plan_bytes_total").increment(body.len() as u64);
@@ -103,19 +109,19 @@ async fn answer(
     Err(HttpError::Busy)
 }
 
-/// First peers for every bundle; none when the plan is out of date. An asker that may not join still gets its plan: it
+/// What the asker is told with every bundle; none when the plan is out of date. An asker that may not join still gets its plan: it
 /// can use the web seeds.
-async fn first_peers(
+async fn introduce(
     service: &Service,
     planned: &Arc<SetPlan>,
     asker: PlanAsker,
-) -> Result<Option<Vec<FirstPeers>>, HttpError> {
-    let (bundles, homes_generation) = (info_hashes(planned), planned.homes_generation);
+) -> Result<Option<Vec<Introduced>>, HttpError> {
+    let planned = Arc::clone(planned);
     let introduced = service
         .registry
-        .run(move |registry| match registry.introduce(&bundles, homes_generation, &asker) {
+        .run(move |registry| match registry.introduce(&planned.bundles, planned.homes_generation, &asker) {
             Err(Refusal::TooManyAnnounces { .. } | Refusal::OutsideNetworks(_)) => {
-                Ok(Some(vec![FirstPeers::default(); bundles.len()]))
+                Ok(Some(vec![Introduced::default(); planned.bundles.len()]))
             }
             other => other,
         })
@@ -124,29 +130,30 @@ async fn first_peers(
     Ok(introduced.unwrap_or(None))
 }
 
-fn info_hashes(planned: &SetPlan) -> Vec<InfoHash> {
-    planned.bundles.iter().map(|planned| planned.bundle.info_hash).collect()
-}
-
 fn plan(
     set: SetDigest,
     planned: &SetPlan,
-    peers: Vec<FirstPeers>,
+    introduced: Vec<Introduced>,
+    compact: bool,
     base_url: &str,
     service: &Service,
 ) -> Plan {
-    let bundles = planned.bundles.iter().zip(peers).map(|(planned, first)| PlannedBundle {
-        info_hash: planned.bundle.info_hash,
-        info_len: planned.bundle.info_len,
-        piece_len: planned.bundle.piece_len.bytes(),
-        files: planned.files.clone(),
-        peers: first.peers,
-        compact_peers: CompactPeers::default(),
-        complete: first.complete,
-        incomplete: first.incomplete,
-        lease: Vec::new(),
+    let bundles = planned.bundles.iter().zip(introduced).map(|(planned, introduced)| {
+        let (peers, compact_peers) = peers_in_form(introduced.peers, compact);
+        PlannedBundle {
+            info_hash: planned.bundle.info_hash,
+            info_len: planned.bundle.info_len,
+            piece_len: planned.bundle.piece_len.bytes(),
+            files: planned.files.clone(),
+            peers,
+            compact_peers,
+            complete: introduced.complete,
+            incomplete: introduced.incomplete,
+            lease: introduced.lease,
+        }
     });
-    let interval = service.settings.tracker.interval.as_secs();
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    let tracker = &service.settings.tracker;
     Plan {
         version: plan::VERSION,
         set,
@@ -155,6 +162,14 @@ fn plan(
         web_seeds: vec![torrents::web_seed(base_url)],
         torrents: format!("{base_url}{PREFIX}/v1/torrents/"),
         announce: format!("{base_url}{PREFIX}/v1/announce"),
-        policy: Policy { announce_interval: u32::try_from(interval).unwrap_or(u32::MAX), lease_ttl: 0 },
+        policy: Policy {
+            announce_interval: seconds(tracker.interval),
+            lease_ttl: seconds(tracker.lease_ttl),
+        },
     }
+}
+
+/// Peers in the form that the asker reads, and none in the other.
+pub(super) fn peers_in_form(peers: Vec<SocketAddr>, compact: bool) -> (Vec<SocketAddr>, CompactPeers) {
+    if compact { (Vec::new(), CompactPeers(peers)) } else { (peers, CompactPeers::default()) }
 }

@@ -176,7 +176,7 @@ fn canonical(announce: &Announce) -> Announce {
 fn join(swarms: &mut Swarms, model: &mut Model, announce: &Announce) -> Result<(), TestCaseError> {
     let now = Duration::from_secs(model.now);
     let both = [swarm(0), swarm(1)];
-    let answers = swarms.join(&both, announce.peer_id, announce.address, now);
+    let answers = swarms.join(&both, announce.peer_id, announce.address, PER_ANSWER_MAX, now);
     prop_assert_eq!(answers.is_ok(), is_inside(announce.address));
     let Announce { peer_id, address, .. } = canonical(announce);
     for (answer, info_hash) in answers.unwrap_or_default().iter().zip(both) {

@@ -104,7 +104,7 @@ fn nobody_outside_the_networks_announces_joins_or_looks() {
         let announce = leecher(outside);
         let refused = |refusal| matches!(refusal, Some(Refusal::OutsideNetworks(_)));
         assert!(refused(swarms.announce(&announce, Duration::ZERO).err()), "{outside}");
-        let joined = swarms.join(&[SWARM], announce.peer_id, announce.address, Duration::ZERO);
+        let joined = swarms.join(&[SWARM], announce.peer_id, announce.address, 50, Duration::ZERO);
         assert!(refused(joined.err()));
         let asker = Asker { address: announce.address, peer_id: None, complete: false };
         assert!(refused(swarms.peers_of(SWARM, &asker, 50, Duration::ZERO).err()));
@@ -252,10 +252,10 @@ fn a_join_enters_all_swarms_or_none() {
     let second = leecher("10.0.0.2:1");
     answered(&mut swarms, first, Duration::ZERO);
     let unknown = [SWARM, InfoHash([9; 20])];
-    assert!(swarms.join(&unknown, second.peer_id, second.address, Duration::ZERO).is_err());
+    assert!(swarms.join(&unknown, second.peer_id, second.address, 50, Duration::ZERO).is_err());
     assert_eq!(swarms.listed, 1);
     let both = [OTHER_SWARM, SWARM];
-    let answers = swarms.join(&both, second.peer_id, second.address, Duration::ZERO).expect("answers");
+    let answers = swarms.join(&both, second.peer_id, second.address, 50, Duration::ZERO).expect("answers");
     assert!(answers[0].peers.is_empty());
     assert_eq!(texts(&answers[1].peers), set(&["10.0.0.1:1"]));
     assert!(answers.iter().all(|answer| answer.listed));
@@ -268,7 +268,8 @@ fn a_seed_that_asks_for_its_plan_again_stays_a_seed() {
     let mut swarms = swarms(Settings::default());
     let announce = seed("10.0.0.1:1");
     answered(&mut swarms, announce, Duration::ZERO);
-    let join = |swarms: &mut Swarms, peer_id| swarms.join(&[SWARM], peer_id, announce.address, seconds(1));
+    let join =
+        |swarms: &mut Swarms, peer_id| swarms.join(&[SWARM], peer_id, announce.address, 50, seconds(1));
     assert_eq!(join(&mut swarms, announce.peer_id).expect("an answer")[0].complete, 1);
     let restarted = join(&mut swarms, PeerId([7; 20])).expect("an answer");
     assert_eq!((restarted[0].complete, restarted[0].incomplete), (0, 1), "another one starts anew");

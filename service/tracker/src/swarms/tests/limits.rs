@@ -118,7 +118,7 @@ fn floods_are_refused_with_the_time_to_wait() {
     let announce = leecher("10.0.0.1:1");
     answered(&mut swarms, announce, seconds(1));
     // A join is one announce, whatever the number of swarms; one of an unknown swarm counts too.
-    let joined = swarms.join(&[SWARM, OTHER_SWARM], announce.peer_id, announce.address, seconds(1));
+    let joined = swarms.join(&[SWARM, OTHER_SWARM], announce.peer_id, announce.address, 50, seconds(1));
     assert_eq!(joined.map(|answers| answers.len()), Ok(2));
     let unknown = Announce { info_hash: InfoHash([9; 20]), ..announce };
     assert!(matches!(swarms.announce(&unknown, seconds(1)), Err(Refusal::UnknownSwarm(_))));

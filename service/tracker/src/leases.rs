@@ -1,0 +1,517 @@
+//! Which host is, for now, to fetch which pieces' first copies from the origin.
+//!
+//! A piece is *leased* to one host at most. Of the others, those are *out* that a host has said to have, and the rest
+//! is *free*. The first host of a swarm is leased all that it wants, and is as fast as with plain HTTP. Who comes later
+//! takes half of the longest stretch that is left, from its end: holders work from the front. So a crowd shares the
+//! first copies out among itself, and each leaves the origin once.
+//!
+//! Nothing rests on a lease being kept: one that its holder does not renew goes to the next who asks, and a host whose
+//! peers bring it nothing may have what others are said to have.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use pkgtorrent_protocol::announce::{LeaseWish, PieceRange};
+use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
+use rand_pcg::Pcg64Mcg;
+
+use crate::walk::below;
+
+mod ranges;
+
+use ranges::Range;
+
+/// The most stretches of one swarm. A crowd has a few for each of its hosts, and looking through so many takes some ten
+/// microseconds; beyond it hosts wait for their peers.
+const STRETCHES_MAX: usize = 4096;
+
+/// The most hosts of a swarm that have pieces because they starve: so many at once do not overrun an origin, and they
+/// feed the others.
+const STARVED_MAX: usize = 8;
+
+/// What a starved host gets at least, if it lacks so many pieces: enough that it is not asking all the time.
+const STARVED_PIECES_MIN: u32 = 8;
+
+/// How often leases that ran out are looked for: a hundredth of their time, and not for each of ten thousand askers.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// For how long a host that got nothing goes before others that hold something already. Waiting hosts ask every second.
+const WAITING: Duration = Duration::from_secs(2);
+
+/// What happened to leases since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeaseCounts {
+    /// Stretches that were leased, for whatever reason.
+    pub granted: u64,
+    /// Those of them that were another's.
+    pub stolen: u64,
+    /// Those of them that a starved host was given although they were out.
+    pub starved: u64,
+    /// Stretches whose holder did not renew them.
+    pub expired: u64,
+}
+
+/// What is the same for all swarms.
+pub(crate) struct Terms<'a> {
+    /// A lease ends when it was not renewed for so long.
+    pub(crate) ttl: Duration,
+    pub(crate) random: &'a mut Pcg64Mcg,
+    pub(crate) counts: &'a mut LeaseCounts,
+}
+
+/// Who speaks, and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Speaker {
+    pub(crate) address: SocketAddr,
+    /// Whether it has everything.
+    pub(crate) complete: bool,
+    /// How many pieces its bundle has.
+    pub(crate) pieces: u32,
+    /// Whether some peer of the swarm has everything.
+    pub(crate) seeded: bool,
+}
+
+/// Neighbouring pieces that one host has got at once. The first of them is the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stretch {
+    end: u32,
+    holder: SocketAddr,
+    since: Duration,
+    /// Whether it was given although it was out, because the holder starved.
+    starved: bool,
+}
+
+/// A host that holds pieces, or was the only one to report some.
+#[derive(Debug)]
+struct Host {
+    renewed_at: Duration,
+    reported_at: Duration,
+    /// How many pieces are leased to it.
+    held: u32,
+    /// How many pieces it alone has reported.
+    sole: u32,
+}
+
+/// The leases of one swarm.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    stretches: BTreeMap<u32, Stretch>,
+    hosts: BTreeMap<SocketAddr, Host>,
+    /// How many hosts have reported each piece, as far as a byte counts. Empty before anybody has asked.
+    copies: Vec<u8>,
+    /// The host that alone has reported a piece, if one has.
+    sole: Vec<Option<SocketAddr>>,
+    /// How many pieces are free.
+    free: u32,
+    /// When leases that ran out were last looked for.
+    expired_at: Option<Duration>,
+    /// Who last asked and has nothing, and when.
+    waiting: Option<(SocketAddr, Duration)>,
+}
+
+impl Leases {
+    /// Hears what a host has to say, and tells it all that it holds from now on.
+    pub(crate) fn answer(
+        &mut self,
+        speaker: &Speaker,
+        wish: &LeaseWish,
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) -> Vec<PieceRange> {
+        self.begin(speaker.pieces);
+        let host = speaker.address;
+        if let Some(known) = self.hosts.get_mut(&host) {
+            known.renewed_at = now;
+        }
+        self.report(host, &wish.got, now);
+        if wish.returned || speaker.complete {
+            self.give_back(host);
+        }
+        if (wish.wants || wish.starved) && !speaker.complete {
+            self.expire(now, terms);
+            let whole = [(0, speaker.pieces)];
+            let lacks = if wish.lacks.is_empty() { &whole[..] } else { &wish.lacks };
+            let lacks = ranges::within(lacks, self.pieces());
+            self.grant(speaker, &lacks, wish.starved, now, terms);
+        }
+        self.drop_if_idle(host);
+        self.held_by(host)
+    }
+
+    /// Forgets a host that has left: what it held is free, and what it alone had is too, unless the swarm is seeded.
+    pub(crate) fn forget(&mut self, host: SocketAddr, seeded: bool) {
+        if self.waiting.is_some_and(|(waiting, _)| waiting == host) {
+            self.waiting = None;
+        }
+        self.give_back(host);
+        let Some(known) = self.hosts.remove(&host) else { return };
+        if known.sole == 0 {
+            return;
+        }
+        for piece in 0..self.copies.len() {
+            if self.sole[piece] == Some(host) {
+                self.sole[piece] = None;
+                if !seeded {
+                    self.copies[piece] = 0;
+                    self.free += u32::from(!self.is_leased(piece as u32));
+                }
+            }
+        }
+    }
+
+    /// How many pieces are leased.
+    pub(crate) fn leased(&self) -> usize {
+        self.hosts.values().map(|host| host.held as usize).sum()
+    }
+
+    fn begin(&mut self, pieces: u32) {
+        if self.copies.is_empty() {
+            let pieces = pieces.min(BUNDLE_PIECES_MAX);
+            self.copies = vec![0; pieces as usize];
+            self.sole = vec![None; pieces as usize];
+            self.free = pieces;
+        }
+    }
+
+    fn pieces(&self) -> u32 {
+        self.copies.len() as u32
+    }
+
+    /// Notes that a host has pieces. They leave every lease but those of starved hosts, who get them from nobody.
+    fn report(&mut self, host: SocketAddr, got: &[PieceRange], now: Duration) {
+        for range in ranges::within(got, self.pieces()) {
+            self.cut(range, |stretch| stretch.holder == host || !stretch.starved);
+            self.host(host, now).reported_at = now;
+            for piece in range.start..range.end {
+                self.count_copy(piece, host);
+            }
+        }
+    }
+
+    fn count_copy(&mut self, piece: u32, host: SocketAddr) {
+        let at = piece as usize;
+        if self.sole[at] == Some(host) {
+            return;
+        }
+        if self.copies[at] == 0 {
+            self.free -= u32::from(!self.is_leased(piece));
+            self.sole[at] = Some(host);
+            self.change_sole(host, |sole| *sole += 1);
+        } else if let Some(former) = self.sole[at].take() {
+            self.change_sole(former, |sole| *sole -= 1);
+            self.drop_if_idle(former);
+        }
+        self.copies[at] = self.copies[at].saturating_add(1);
+    }
+
+    fn change_sole(&mut self, host: SocketAddr, change: impl FnOnce(&mut u32)) {
+        if let Some(known) = self.hosts.get_mut(&host) {
+            change(&mut known.sole);
+        }
+    }
+
+    /// The host's entry, made if there is none.
+    fn host(&mut self, host: SocketAddr, now: Duration) -> &mut Host {
+        let unknown = Host { renewed_at: now, reported_at: now, held: 0, sole: 0 };
+        self.hosts.entry(host).or_insert(unknown)
+    }
+
+    /// A host of which there is nothing to remember takes no room: so there are never more than pieces.
+    fn drop_if_idle(&mut self, host: SocketAddr) {
+        if self.hosts.get(&host).is_some_and(|known| known.held == 0 && known.sole == 0) {
+            self.hosts.remove(&host);
+        }
+    }
+
+    fn held_by(&self, host: SocketAddr) -> Vec<PieceRange> {
+        if self.hosts.get(&host).is_none_or(|known| known.held == 0) {
+            return Vec::new();
+        }
+        let own = self.stretches.iter().filter(|(_, stretch)| stretch.holder == host);
+        ranges::merged(own.map(|(&start, stretch)| Range { start, end: stretch.end }))
+    }
+
+    fn give_back(&mut self, host: SocketAddr) {
+        if self.hosts.get(&host).is_none_or(|known| known.held == 0) {
+            return;
+        }
+        let whole = Range { start: 0, end: self.pieces() };
+        self.cut(whole, |stretch| stretch.holder == host);
+    }
+
+    /// Ends the leases that were not renewed, and those of starved hosts that have got nothing done.
+    fn expire(&mut self, now: Duration, terms: &mut Terms<'_>) {
+        if self.expired_at.is_some_and(|at| now.saturating_sub(at) < EXPIRY_INTERVAL) {
+            return;
+        }
+        self.expired_at = Some(now);
+        let is_over = |stretch: &Stretch| {
+            let Some(host) = self.hosts.get(&stretch.holder) else { return true };
+            let idle_since = host.reported_at.max(stretch.since);
+            now.saturating_sub(host.renewed_at) > terms.ttl
+                || (stretch.starved && now.saturating_sub(idle_since) > terms.ttl)
+        };
+        let over: Vec<(u32, Stretch)> =
+            self.stretches.iter().filter(|(_, it)| is_over(it)).map(|(&start, it)| (start, *it)).collect();
+        terms.counts.expired += over.len() as u64;
+        for (start, stretch) in over {
+            self.cut(Range { start, end: stretch.end }, |_| true);
+        }
+    }
+
+    /// Leases what is free, else half of what another holds, and to a starved host what is out.
+    fn grant(
+        &mut self,
+        speaker: &Speaker,
+        lacks: &[Range],
+        starved: bool,
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) {
+        let host = speaker.address;
+        let held = self.hosts.get(&host).map_or(0, |known| known.held);
+        let is_waited_for =
+            self.waiting.is_some_and(|(waiting, at)| waiting != host && now.saturating_sub(at) <= WAITING);
+        let granted = (!speaker.seeded
+            && (self.lease_free(host, lacks, held, is_waited_for, now, terms)
+                || self.steal(host, lacks, held, now, terms)))
+            || (starved && held == 0 && self.lease_to_starved(host, lacks, now, terms));
+        if !granted && held == 0 && !lacks.is_empty() {
+            self.waiting = Some((host, now));
+        } else if !is_waited_for {
+            self.waiting = None;
+        }
+    }
+
+    /// The longest free stretch, or all of them if nobody else holds anything or waits.
+    fn lease_free(
+        &mut self,
+        host: SocketAddr,
+        lacks: &[Range],
+        held: u32,
+        is_waited_for: bool,
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) -> bool {
+        if self.free == 0 || (held > 0 && is_waited_for) {
+            return false;
+        }
+        let mut free = self.free_within(lacks);
+        let is_alone = !is_waited_for && self.stretches.values().all(|stretch| stretch.holder == host);
+        if !is_alone {
+            free = longest(free, terms.random).into_iter().collect();
+        }
+        let lease = Stretch { end: 0, holder: host, since: now, starved: false };
+        free.into_iter().fold(false, |granted, range| self.lease(range, lease, terms) || granted)
+    }
+
+    fn free_within(&self, lacks: &[Range]) -> Vec<Range> {
+        let mut free = Vec::new();
+        for &range in lacks {
+            let mut from = range.start;
+            for leased in self.leased_within(range) {
+                self.unreported(Range { start: from, end: leased.start }, &mut free);
+                from = leased.end;
+            }
+            self.unreported(Range { start: from, end: range.end }, &mut free);
+        }
+        free
+    }
+
+    /// The parts of a range that no host has reported.
+    fn unreported(&self, range: Range, found: &mut Vec<Range>) {
+        let mut start = range.start;
+        while start < range.end {
+            let copies = &self.copies[start as usize..range.end as usize];
+            let skipped = copies.iter().take_while(|&&copies| copies > 0).count() as u32;
+            let len = copies[skipped as usize..].iter().take_while(|&&copies| copies == 0).count() as u32;
+            start += skipped;
+            if len > 0 {
+                found.push(Range { start, end: start + len });
+            }
+            start += len;
+        }
+    }
+
+    /// Takes the second half of the longest stretch of another that the host can use, as far as it can use it.
+    fn steal(
+        &mut self,
+        host: SocketAddr,
+        lacks: &[Range],
+        held: u32,
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) -> bool {
+        if self.stretches.len() >= STRETCHES_MAX {
+            return false;
+        }
+        let mut usable = Vec::new();
+        for (&start, stretch) in self.stretches.iter().filter(|(_, it)| it.holder != host && !it.starved) {
+            let whole = Range { start, end: stretch.end };
+            // Who holds something already takes of those only who hold more.
+            if whole.len() > held {
+                usable.extend(
+                    ranges::overlaps(lacks, whole)
+                        .filter(|part| self.may_steal(*part, whole, now, terms.ttl)),
+                );
+            }
+        }
+        let Some(part) = longest(usable, terms.random) else { return false };
+        let taken = Range { start: part.end - (part.len() / 2).max(1), ..part };
+        self.cut(taken, |_| true);
+        let lease = Stretch { end: 0, holder: host, since: now, starved: false };
+        let is_leased = self.lease(taken, lease, terms);
+        terms.counts.stolen += u64::from(is_leased);
+        is_leased
+    }
+
+    /// The piece that a holder is at stays its own, unless it has brought nothing for long.
+    fn may_steal(&self, part: Range, whole: Range, now: Duration, ttl: Duration) -> bool {
+        if part.len() > 1 || part.start > whole.start {
+            return true;
+        }
+        let stretch = self.stretches.get(&whole.start);
+        let idle_since = stretch.and_then(|it| Some(self.hosts.get(&it.holder)?.reported_at.max(it.since)));
+        idle_since.is_none_or(|since| now.saturating_sub(since) > ttl / 2)
+    }
+
+    /// Leases a share of all that a starved host lacks, the pieces first that the fewest have.
+    fn lease_to_starved(
+        &mut self,
+        host: SocketAddr,
+        lacks: &[Range],
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) -> bool {
+        let mut others: Vec<SocketAddr> =
+            self.stretches.values().filter(|it| it.starved).map(|it| it.holder).collect();
+        others.sort_unstable();
+        others.dedup();
+        if others.len() >= STARVED_MAX {
+            return false;
+        }
+        let lacked: u32 = lacks.iter().map(Range::len).sum();
+        let mut left = (lacked / (1 + others.len() as u32)).max(STARVED_PIECES_MIN);
+        let mut runs = self.unleased_by_copies(lacks);
+        // Stable: runs that are alike stay in the order of the bundle, from a random one on.
+        let turn = below(terms.random, runs.len() as u64) as usize;
+        runs.rotate_left(turn);
+        runs.sort_by_key(|&(copies, run)| (copies, std::cmp::Reverse(run.len())));
+        let lease = Stretch { end: 0, holder: host, since: now, starved: true };
+        let mut granted = false;
+        for (_, run) in runs {
+            let run = Range { end: run.end.min(run.start + left), ..run };
+            if run.len() > 0 && self.lease(run, lease, terms) {
+                left -= run.len();
+                terms.counts.starved += 1;
+                granted = true;
+            }
+        }
+        granted
+    }
+
+    /// What nobody holds, as stretches of which equally many hosts have reported all pieces.
+    fn unleased_by_copies(&self, lacks: &[Range]) -> Vec<(u8, Range)> {
+        let mut runs: Vec<(u8, Range)> = Vec::new();
+        for &range in lacks {
+            let leased: Vec<Range> = self.leased_within(range).collect();
+            let mut leased = leased.into_iter().peekable();
+            let mut piece = range.start;
+            while piece < range.end {
+                if let Some(held) = leased.next_if(|held| held.start <= piece) {
+                    piece = held.end;
+                    continue;
+                }
+                let copies = self.copies[piece as usize];
+                match runs.last_mut() {
+                    Some((same, run)) if *same == copies && run.end == piece => run.end += 1,
+                    _ => runs.push((copies, Range { start: piece, end: piece + 1 })),
+                }
+                piece += 1;
+            }
+        }
+        runs
+    }
+
+    /// Stretches within a range, cut off at its ends.
+    fn leased_within(&self, range: Range) -> impl Iterator<Item = Range> + '_ {
+        let before = self.stretches.range(..range.start).next_back();
+        let inside = self.stretches.range(range.start..range.end);
+        before.into_iter().chain(inside).filter_map(move |(&start, stretch)| {
+            let part = Range { start: start.max(range.start), end: stretch.end.min(range.end) };
+            (part.len() > 0).then_some(part)
+        })
+    }
+
+    fn is_leased(&self, piece: u32) -> bool {
+        self.stretches.range(..=piece).next_back().is_some_and(|(_, stretch)| piece < stretch.end)
+    }
+
+    /// How many pieces of a range no host has reported.
+    fn unreported_len(&self, range: Range) -> u32 {
+        let copies = &self.copies[range.start as usize..range.end as usize];
+        copies.iter().filter(|&&copies| copies == 0).count() as u32
+    }
+
+    /// Leases pieces that nobody holds; false when there are too many stretches.
+    fn lease(&mut self, range: Range, lease: Stretch, terms: &mut Terms<'_>) -> bool {
+        if self.stretches.len() >= STRETCHES_MAX {
+            return false;
+        }
+        self.free -= self.unreported_len(range);
+        self.put(range, lease);
+        let known = self.host(lease.holder, lease.since);
+        known.held += range.len();
+        terms.counts.granted += 1;
+        true
+    }
+
+    fn put(&mut self, range: Range, stretch: Stretch) {
+        self.stretches.insert(range.start, Stretch { end: range.end, ..stretch });
+    }
+
+    /// Takes a range out of those stretches that are to lose it.
+    fn cut(&mut self, range: Range, loses: impl Fn(&Stretch) -> bool) {
+        let starts: Vec<u32> = self.leased_within(range).map(|part| part.start).collect();
+        for start in starts {
+            let Some((&first, &stretch)) = self.stretches.range(..=start).next_back() else { continue };
+            if !loses(&stretch) {
+                continue;
+            }
+            let lost = Range { start, end: stretch.end.min(range.end) };
+            self.stretches.remove(&first);
+            self.unlease(lost, stretch.holder);
+            for rest in [Range { start: first, end: start }, Range { start: lost.end, end: stretch.end }] {
+                // A holder that leaves holes everywhere does not get more stretches by it.
+                if self.stretches.len() >= STRETCHES_MAX {
+                    self.unlease(rest, stretch.holder);
+                } else if rest.len() > 0 {
+                    self.put(rest, stretch);
+                }
+            }
+        }
+    }
+
+    /// Counts what a holder has lost.
+    fn unlease(&mut self, lost: Range, holder: SocketAddr) {
+        self.free += self.unreported_len(lost);
+        if let Some(known) = self.hosts.get_mut(&holder) {
+            known.held -= lost.len();
+        }
+        self.drop_if_idle(holder);
+    }
+}
+
+/// The longest range, a random one of several.
+fn longest(ranges: Vec<Range>, random: &mut Pcg64Mcg) -> Option<Range> {
+    let len = ranges.iter().map(Range::len).max()?;
+    let mut longest: Vec<Range> = ranges.into_iter().filter(|range| range.len() == len).collect();
+    let chosen = below(random, longest.len() as u64) as usize;
+    Some(longest.swap_remove(chosen))
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
