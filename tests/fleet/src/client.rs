@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use anyhow::bail;
 use pkgtorrent_protocol::control::Sources;
 
 use crate::clients;
@@ -66,6 +68,22 @@ impl fmt::Display for Client {
             Self::Libtorrent => "libtorrent, plain seed",
             Self::SuperSeeding => "libtorrent, super-seeding",
             Self::Rqbit => "librqbit, plain seed",
+        })
+    }
+}
+
+impl FromStr for Client {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        Ok(match name {
+            "pkgtorrent" => Self::Pkgtorrent,
+            "http" => Self::Http,
+            "aria2" => Self::Aria2,
+            "libtorrent" => Self::Libtorrent,
+            "super-seeding" => Self::SuperSeeding,
+            "rqbit" => Self::Rqbit,
+            _ => bail!("there is no client {name:?}"),
         })
     }
 }
