@@ -152,6 +152,15 @@ pub struct AgentStatus {
     pub bytes_max: u64,
     /// Where the bytes of this run came from.
     pub received: Sources,
+    /// How many bytes other hosts got.
+    #[serde(default)]
+    pub sent: u64,
+    /// How many hosts it is connected with.
+    #[serde(default)]
+    pub peers: usize,
+    /// The port on which other hosts reach it, if they do.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// What is being downloaded.
     pub downloads: Vec<DownloadStatus>,
     /// How many commands wait for packages.

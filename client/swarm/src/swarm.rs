@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use pkgtorrent_protocol::wire::Bitfield;
 use rand_pcg::Pcg64Mcg;
 
 use crate::action::{Action, GiveUpReason};
@@ -171,7 +172,25 @@ impl Swarm {
         self.journal.notes()
     }
 
-    /// Why nothing is asked for that is needed of a bundle, if that is so on purpose: others are to bring it.
+    /// The pieces of a bundle that are given to peers.
+    #[must_use]
+    pub fn served(&self, bundle: BundleId) -> Option<&Bitfield> {
+        Some(&self.crowds.get(&bundle)?.served)
+    }
+
+    /// How many bytes of a bundle are wanted and not here, padding included.
+    #[must_use]
+    pub fn needed_len(&self, bundle: BundleId) -> u64 {
+        self.crowds.get(&bundle).map_or(0, Crowd::needed_len)
+    }
+
+    /// How many connections to peers a bundle has.
+    #[must_use]
+    pub fn links(&self, bundle: BundleId) -> usize {
+        self.crowds.get(&bundle).map_or(0, |crowd| crowd.links.len())
+    }
+
+    /// Whether something of a bundle is not asked for on purpose: others are to bring it.
     #[must_use]
     pub fn is_holding_off(&self, bundle: BundleId) -> bool {
         self.crowds.get(&bundle).is_some_and(|crowd| {

@@ -2,21 +2,24 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use pkgtorrent_protocol::PeerId;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::control::listener;
-use crate::engine::{Description, EVENTS_MAX, Engine, Event, SessionId};
+use crate::engine::{Description, EVENTS_MAX, Engine, Event, Identity, SessionId};
 use crate::files::StateDir;
 use crate::log;
 use crate::origin::Http;
+use crate::peer::{self, Patience, Peers};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::user::{self, Callers};
@@ -41,6 +44,7 @@ pub fn run(settings: Settings, state_dir: &Path, is_detached: bool) -> anyhow::R
     let _lock = files.lock()?;
     let http = Http::new(&settings.origin)?;
     let callers = Callers::new(&settings.allowed_users, owner)?;
+    let door = Door::open(&settings);
     let socket = match inherited_socket()? {
         Some(socket) => socket,
         None => files.bind_socket().context("making the agent's socket")?,
@@ -53,7 +57,7 @@ pub fn run(settings: Settings, state_dir: &Path, is_detached: bool) -> anyhow::R
         user::drop_root(&settings.user)?;
     }
     files.write_pid().context("writing agent.pid")?;
-    let result = runtime()?.block_on_and_end(serve(settings, &files, http, callers, socket, is_detached));
+    let result = runtime()?.block_on_and_end(serve(settings, &files, http, callers, socket, door, is_detached));
     files.remove_pid_and_socket();
     result
 }
@@ -76,6 +80,7 @@ async fn serve(
     http: Http,
     callers: Callers,
     socket: UnixListener,
+    door: Door,
     is_detached: bool,
 ) -> anyhow::Result<()> {
     let (events, queue) = mpsc::channel(EVENTS_MAX);
@@ -86,7 +91,9 @@ async fn serve(
         description.user,
         description.state_dir
     );
-    let engine = engine(&settings, files, http, events.clone(), description)?;
+    let (of_peers, peers_queue) = mpsc::channel(peer::EVENTS_MAX);
+    let peers = door.peers(&settings, of_peers);
+    let mut engine = engine(&settings, files, http, events.clone(), (&door, peers.clone()), description)?;
     socket.set_nonblocking(true)?;
     let socket = tokio::net::UnixListener::from_std(socket)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -95,11 +102,13 @@ async fn serve(
     let _hangup = signal(SignalKind::hangup())?;
     say_ready(is_detached)?;
     tokio::select! {
-        () = engine.run(queue) => {}
+        () = engine.run(queue, peers_queue) => {}
         () = listener::listen(socket, callers, events) => {}
+        () = door.answer(&peers) => {}
         _ = interrupt.recv() => tracing::info!("interrupted"),
         _ = terminate.recv() => tracing::info!("asked to end"),
     }
+    engine.say_farewell().await;
     Ok(())
 }
 
@@ -107,16 +116,23 @@ async fn serve(
 pub fn serve_in_process(settings: Settings, files: StateDir, connection: UnixStream) -> anyhow::Result<()> {
     let http = Http::new(&settings.origin)?;
     let files = Arc::new(files);
+    let door = Door::open(&settings);
     runtime()?.block_on_and_end(async move {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
-        let engine = engine(&settings, &files, http, events.clone(), describe(files.path()))?;
+        let (of_peers, peers_queue) = mpsc::channel(peer::EVENTS_MAX);
+        let peers = door.peers(&settings, of_peers);
+        let who = (&door, peers.clone());
+        let mut engine = engine(&settings, &files, http, events.clone(), who, describe(files.path()))?;
         connection.set_nonblocking(true)?;
         let connection = tokio::net::UnixStream::from_std(connection)?;
         let callers = Callers::new(&[], None)?;
-        tokio::select! {
-            () = engine.run(queue) => Ok(()),
+        let served = tokio::select! {
+            () = engine.run(queue, peers_queue) => Ok(()),
+            () = door.answer(&peers) => Ok(()),
             served = listener::serve(connection, SessionId(0), &callers, &events) => Ok(served?),
-        }
+        };
+        engine.say_farewell().await;
+        served
     })
 }
 
@@ -125,13 +141,60 @@ fn engine(
     files: &Arc<StateDir>,
     http: Http,
     events: mpsc::Sender<Event>,
+    (door, peers): (&Door, Peers),
     description: Description,
 ) -> anyhow::Result<Engine> {
     let store = Store::open(Arc::clone(files), settings.store.clone())?;
     // It only spreads hosts' second attempts over time: the clock and the process id are random enough.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = u64::from(now.subsec_nanos()) << 32 | u64::from(std::process::id());
-    Ok(Engine::new(settings, store, http, events, seed, description))
+    let identity = Identity { peers, peer_id: door.peer_id, port: door.port(), seed };
+    Ok(Engine::new(settings, store, http, events, identity, description))
+}
+
+/// Where other hosts come in.
+struct Door {
+    listener: Option<TcpListener>,
+    peer_id: PeerId,
+}
+
+impl Door {
+    /// An agent that cannot listen fetches all the same.
+    fn open(settings: &Settings) -> Self {
+        let listener = peer::bind(settings.listen)
+            .inspect_err(|error| tracing::warn!("other hosts cannot connect: {}: {error}", settings.listen))
+            .ok();
+        Self { listener, peer_id: peer_id() }
+    }
+
+    fn port(&self) -> Option<u16> {
+        Some(self.listener.as_ref()?.local_addr().ok()?.port())
+    }
+
+    fn peers(&self, settings: &Settings, events: mpsc::Sender<peer::Event>) -> Peers {
+        Peers::new(&settings.peers, Patience::default(), self.peer_id, self.port(), events)
+    }
+
+    /// Lets other hosts in for as long as it is polled.
+    async fn answer(&self, peers: &Peers) {
+        if let Some(listener) = self.listener.as_ref().and_then(|it| it.try_clone().ok())
+            && let Err(error) = peers.listen(listener).await
+        {
+            tracing::warn!("other hosts cannot connect: {error}");
+        }
+        std::future::pending().await
+    }
+}
+
+/// A name that no other agent has: the program's, and what the kernel draws.
+fn peer_id() -> PeerId {
+    let mut id = *b"-PT0100-............";
+    let drawn = rustix::rand::getrandom(&mut id[8..], rustix::rand::GetRandomFlags::empty());
+    if drawn.is_err() {
+        // Older than any kernel that has what else is needed.
+        id[8..12].copy_from_slice(&std::process::id().to_be_bytes());
+    }
+    PeerId(id)
 }
 
 fn describe(state_dir: &Path) -> Description {

@@ -35,7 +35,8 @@ fn describe(status: &AgentStatus) -> String {
         "agent     {} (pid {}), runs as {}, for {}\n\
          state     {}\n\
          store     {} packages, {} of at most {}\n\
-         received  {} from the origin, {} from peers; {} were there\n",
+         received  {} from the origin, {} from peers; {} were there\n\
+         peers     {} connected, {} sent to them{}\n",
         status.program,
         status.pid,
         status.user,
@@ -47,6 +48,9 @@ fn describe(status: &AgentStatus) -> String {
         bytes(status.received.origin),
         bytes(status.received.peers),
         bytes(status.received.store),
+        status.peers,
+        bytes(status.sent),
+        status.port.map_or_else(String::new, |port| format!(", who reach this host on port {port}")),
     );
     if status.downloads.is_empty() && status.waiting == 0 {
         text.push_str(&format!("idle      ends in {} unless somebody asks\n", duration(status.ends_in)));

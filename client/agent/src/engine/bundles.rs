@@ -1,28 +1,83 @@
-//! Bundles that packages are wanted from: reading what is in them, and where.
+//! Bundles that packages are wanted from, or given of: reading what is in them, and where.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pkgtorrent_protocol::metainfo::BundleInfo;
 use pkgtorrent_protocol::{InfoHash, PackageDigest, Sha256Digest};
-use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, FileIndex, SourceId};
+use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, FileIndex, LinkId, SourceId};
+use rand_core::Rng;
 use reqwest::Url;
 
+use super::announcing::{others, ranges};
 use super::event::Task;
+use super::giving::Readable;
+use super::pieces::Assembling;
 use super::{Engine, WantedState};
-use crate::origin::{CheckedBundle, CheckedPlan, PlanError, info};
+use crate::origin::{CheckedBundle, CheckedPlan, Info, PlanError, info, read_info};
+use crate::peer::{Command, InfoError};
 
-/// A bundle that packages are downloaded from.
+/// Bundles that this host takes part in. Beyond that the one that was left alone longest is left.
+const BUNDLES_MAX: usize = 256;
+
+/// How long the info dictionary is hoped for from peers before the service is asked: the first host of a crowd has it
+/// within a few round trips, and for ten thousand of them it would be several copies of a small set.
+const INFO_PATIENCE_MIN: Duration = Duration::from_millis(100);
+const INFO_PATIENCE_MAX: Duration = Duration::from_millis(400);
+
+/// How long a peer may take to give it.
+const INFO_FROM_PEER_MAX: Duration = Duration::from_secs(2);
+
+/// A bundle that packages are downloaded from, or given to others.
 #[derive(Debug)]
 pub(super) struct Bundle {
-    info_hash: InfoHash,
+    pub(super) info_hash: InfoHash,
     /// `None` until it was read.
     pub(super) info: Option<Arc<BundleInfo>>,
+    /// Its bytes, which other hosts get.
+    pub(super) info_bytes: Option<Bytes>,
     /// What is not begun yet, mostly because the info dictionary is not here: digests and files of it.
-    joining: VecDeque<(PackageDigest, u32)>,
+    pub(super) joining: VecDeque<(PackageDigest, u32)>,
     /// Which package each download of this bundle brings.
     pub(super) downloads: Vec<(FileIndex, Sha256Digest)>,
+    /// What the latest plan says.
+    planned: Option<Planned>,
+    info_asked: InfoAsked,
+    /// Where it is announced.
+    pub(super) announce: Option<Url>,
+    pub(super) assembling: Assembling,
+    /// Packages that are open for reading.
+    pub(super) open: VecDeque<(FileIndex, Readable)>,
+    /// Something of it is given to other hosts.
+    pub(super) offers: bool,
+    used: Instant,
+}
+
+/// What a plan says of a bundle.
+#[derive(Debug, Clone)]
+struct Planned {
+    bundle: CheckedBundle,
+    /// Packages of the set that are in it, and which files of it they are.
+    packages: Vec<(PackageDigest, u32)>,
+    torrents: Url,
+    service: String,
+    /// Whether its service leases first copies.
+    has_leases: bool,
+}
+
+/// Whom the info dictionary is expected from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InfoAsked {
+    /// Nobody: it is here, or nobody wants it.
+    Nobody,
+    /// Any peer that has it, until this time.
+    Peers { until: Instant },
+    /// This peer, until this time.
+    Peer { link: LinkId, until: Instant },
+    /// The service.
+    Service,
 }
 
 /// A base URL that packages are read from.
@@ -40,6 +95,7 @@ impl Engine {
         plan: &CheckedPlan,
         planned: &CheckedBundle,
         wanted: Vec<(PackageDigest, u32)>,
+        packages: Vec<(PackageDigest, u32)>,
         service: &str,
     ) {
         let id = self.bundle_of(planned.info_hash);
@@ -52,19 +108,151 @@ impl Engine {
             }
         }
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
-        let is_first = bundle.joining.is_empty();
         bundle.joining.extend(wanted);
-        if bundle.info.is_some() {
-            self.start_downloads(id);
-        } else if is_first {
-            let (yard, service) = (self.yard.clone(), service.to_owned());
-            let (torrents, planned) = (plan.torrents.clone(), planned.clone());
-            tokio::spawn(async move {
-                let started = Instant::now();
-                let result = info(&yard.http, &torrents, &planned).await;
-                let took = started.elapsed();
-                let _ = yard.events.send(Task::Informed { bundle: id, service, result, took }.into()).await;
-            });
+        bundle.announce = Some(plan.announce.clone());
+        bundle.used = Instant::now();
+        bundle.planned = Some(Planned {
+            bundle: planned.clone(),
+            packages,
+            torrents: plan.torrents.clone(),
+            service: service.to_owned(),
+            has_leases: plan.policy.lease_ttl > 0,
+        });
+        let (is_known, is_asked) = (bundle.info.is_some(), bundle.info_asked != InfoAsked::Nobody);
+        if is_known {
+            self.begin(id);
+        } else if !is_asked {
+            self.ask_for_info(id, !planned.peers.is_empty());
+        }
+        self.dial(id, &planned.peers);
+    }
+
+    /// The info dictionary is known: the swarm is told what is in it and what the plan says, and downloads begin.
+    fn begin(&mut self, id: BundleId) {
+        let Some(bundle) = self.bundles.get(&id) else { return };
+        let Some(info) = bundle.info.clone() else { return };
+        let layout = Arc::new(info.layout().clone());
+        self.tell_swarm(SwarmEvent::Join { bundle: id, layout });
+        if let Some(planned) = self.bundles.get_mut(&id).and_then(|bundle| bundle.planned.take()) {
+            let CheckedBundle { complete, incomplete, peers, lease, .. } = planned.bundle;
+            // Peers may be more than are counted: this host is only counted if it could be entered.
+            let known = u32::try_from(peers.len()).unwrap_or(u32::MAX);
+            let others = others(complete, incomplete).max(known);
+            let lease = planned.has_leases.then(|| ranges(&lease));
+            self.tell_swarm(SwarmEvent::Guided { bundle: id, others, lease });
+            if !planned.has_leases || self.network.port.is_none() {
+                self.tell_swarm(SwarmEvent::Unguided { bundle: id });
+            }
+            self.offer_stored(id, &planned.packages);
+        }
+        self.link_bundle(id);
+        self.start_downloads(id);
+    }
+
+    fn ask_for_info(&mut self, id: BundleId, has_peers: bool) {
+        let spread = (INFO_PATIENCE_MAX - INFO_PATIENCE_MIN)
+            .mul_f64(f64::from(self.random.next_u32()) / f64::from(u32::MAX));
+        let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        if has_peers {
+            bundle.info_asked = InfoAsked::Peers { until: Instant::now() + INFO_PATIENCE_MIN + spread };
+            if let Some(link) = self.link_with_info(id) {
+                self.info_offered(id, link, 0);
+            }
+        } else {
+            self.ask_service_for_info(id);
+        }
+    }
+
+    fn ask_service_for_info(&mut self, id: BundleId) {
+        let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        let Some(Planned { bundle: planned, torrents, service, .. }) = bundle.planned.clone() else { return };
+        bundle.info_asked = InfoAsked::Service;
+        let yard = self.yard.clone();
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let result = info(&yard.http, &torrents, &planned).await;
+            let took = started.elapsed();
+            let _ = yard.events.send(Task::Informed { bundle: id, service, result, took }.into()).await;
+        });
+    }
+
+    /// When the service is asked for an info dictionary that no peer gave.
+    pub(super) fn info_at(&self) -> Option<Instant> {
+        let until = |bundle: &Bundle| match bundle.info_asked {
+            InfoAsked::Peers { until } | InfoAsked::Peer { until, .. } => Some(until),
+            InfoAsked::Nobody | InfoAsked::Service => None,
+        };
+        self.bundles.values().filter_map(until).min()
+    }
+
+    /// Peers had time enough.
+    pub(super) fn ask_for_infos(&mut self) {
+        let now = Instant::now();
+        let is_due = |bundle: &Bundle| match bundle.info_asked {
+            InfoAsked::Peers { until } | InfoAsked::Peer { until, .. } => until <= now,
+            InfoAsked::Nobody | InfoAsked::Service => false,
+        };
+        let due: Vec<BundleId> =
+            self.bundles.iter().filter(|(_, bundle)| is_due(bundle)).map(|(id, _)| *id).collect();
+        for id in due {
+            self.ask_service_for_info(id);
+        }
+    }
+
+    /// A peer can give the info dictionary.
+    pub(super) fn info_offered(&mut self, id: BundleId, link: LinkId, len: u32) {
+        let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        let (InfoAsked::Peers { .. }, Some(planned)) = (bundle.info_asked, &bundle.planned) else { return };
+        let expected = planned.bundle.info_len;
+        if len != 0 && len as usize != expected {
+            return;
+        }
+        bundle.info_asked = InfoAsked::Peer { link, until: Instant::now() + INFO_FROM_PEER_MAX };
+        self.network.say(link, Command::FetchInfo { len: expected });
+    }
+
+    /// What a peer gave as the info dictionary, whose hash is right.
+    pub(super) fn info_came(&mut self, link: LinkId, result: Result<Bytes, InfoError>) {
+        let Some(id) = self.network.bundle_of(link) else { return };
+        let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        let is_awaited = matches!(bundle.info_asked, InfoAsked::Peer { link: asked, .. } if asked == link);
+        let Some(planned) = bundle.planned.clone().filter(|_| is_awaited) else { return };
+        match result {
+            Ok(bytes) => {
+                let yard = self.yard.clone();
+                let from = self.network.name_of(link);
+                tokio::spawn(async move {
+                    let result = read_info(bytes, &planned.bundle, from).await;
+                    let _ = yard.events.send(Task::InfoRead { bundle: id, result }.into()).await;
+                });
+            }
+            Err(error) => {
+                tracing::debug!("{}: no info dictionary: {error}", self.network.name_of(link));
+                self.ask_service_for_info(id);
+            }
+        }
+    }
+
+    /// The info dictionary that a peer gave was read. The service may have been asked meanwhile.
+    pub(super) fn info_read(&mut self, id: BundleId, result: Result<Info, PlanError>) {
+        let Some(bundle) = self.bundles.get(&id).filter(|bundle| bundle.info.is_none()) else { return };
+        match result {
+            Ok(info) => self.informed_of(id, info),
+            Err(error) => {
+                tracing::debug!("{error}");
+                if bundle.info_asked != InfoAsked::Service {
+                    self.ask_service_for_info(id);
+                }
+            }
+        }
+    }
+
+    fn informed_of(&mut self, id: BundleId, info: Info) {
+        if let Some(bundle) = self.bundles.get_mut(&id) {
+            bundle.info = Some(info.bundle);
+            bundle.info_bytes = Some(info.bytes);
+            bundle.info_asked = InfoAsked::Nobody;
+            self.begin(id);
         }
     }
 
@@ -75,8 +263,22 @@ impl Engine {
         let id = BundleId(self.next_bundle);
         self.next_bundle += 1;
         self.bundle_ids.insert(info_hash, id);
-        let bundle = Bundle { info_hash, info: None, joining: VecDeque::new(), downloads: Vec::new() };
+        let bundle = Bundle {
+            info_hash,
+            info: None,
+            info_bytes: None,
+            joining: VecDeque::new(),
+            downloads: Vec::new(),
+            planned: None,
+            info_asked: InfoAsked::Nobody,
+            announce: None,
+            assembling: Assembling::default(),
+            open: VecDeque::new(),
+            offers: false,
+            used: Instant::now(),
+        };
         self.bundles.insert(id, bundle);
+        self.leave_oldest();
         id
     }
 
@@ -95,26 +297,23 @@ impl Engine {
         }
     }
 
-    /// A bundle's info dictionary is here, or is not.
+    /// The service gave a bundle's info dictionary, or did not.
     pub(super) fn informed(
         &mut self,
         id: BundleId,
         service: String,
-        result: Result<Arc<BundleInfo>, PlanError>,
+        result: Result<Info, PlanError>,
         took: Duration,
     ) {
         if let Err(error) = &result {
             self.rest_if_slow(service, error, took);
         }
-        let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        // A peer may have been faster.
+        let Some(bundle) = self.bundles.get_mut(&id).filter(|bundle| bundle.info.is_none()) else { return };
         match result {
-            Ok(info) => {
-                let layout = Arc::new(info.layout().clone());
-                bundle.info = Some(info);
-                self.tell_swarm(SwarmEvent::Join { bundle: id, layout });
-                self.start_downloads(id);
-            }
+            Ok(info) => self.informed_of(id, info),
             Err(error) => {
+                bundle.info_asked = InfoAsked::Nobody;
                 let joining = std::mem::take(&mut bundle.joining);
                 let reason = error.to_string();
                 tracing::warn!("{} packages are left to the package manager: {reason}", joining.len());
@@ -139,14 +338,33 @@ impl Engine {
         self.leave_if_unused(id);
     }
 
-    /// Forgets a bundle that nothing is wanted of, and the web seeds that have no other.
+    /// Forgets a bundle that nothing is wanted or given of.
     pub(super) fn leave_if_unused(&mut self, id: BundleId) {
-        let Some(bundle) = self.bundles.get(&id) else { return };
-        if !bundle.downloads.is_empty() || !bundle.joining.is_empty() {
-            return;
+        let is_unused = self
+            .bundles
+            .get(&id)
+            .is_some_and(|it| it.downloads.is_empty() && it.joining.is_empty() && !it.offers);
+        if is_unused {
+            self.leave(id);
         }
+    }
+
+    /// There are too many bundles: one that is only given is left.
+    fn leave_oldest(&mut self) {
+        if self.bundles.len() > BUNDLES_MAX {
+            let idle = self.bundles.iter().filter(|(_, it)| it.downloads.is_empty() && it.joining.is_empty());
+            let oldest = idle.filter(|(_, it)| it.offers).min_by_key(|(_, bundle)| bundle.used);
+            if let Some(id) = oldest.map(|(id, _)| *id) {
+                self.leave(id);
+            }
+        }
+    }
+
+    /// Leaves a bundle, and the web seeds that have no other.
+    fn leave(&mut self, id: BundleId) {
+        let Some(bundle) = self.bundles.remove(&id) else { return };
         self.bundle_ids.remove(&bundle.info_hash);
-        self.bundles.remove(&id);
+        self.drop_links_of(id);
         self.tell_swarm(SwarmEvent::Leave { bundle: id });
         let mut gone = Vec::new();
         self.web_seeds.retain_mut(|seed| {

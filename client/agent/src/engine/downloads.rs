@@ -6,6 +6,7 @@ use std::time::Instant;
 use pkgtorrent_protocol::control::Sources;
 use pkgtorrent_protocol::layout::Extent;
 use pkgtorrent_protocol::metainfo::BundleInfo;
+use pkgtorrent_protocol::socket::Answer;
 use pkgtorrent_protocol::{Algorithm, PackageDigest, PieceLen, Sha256Digest};
 use pkgtorrent_swarm::{Action, BundleId, Event as SwarmEvent, FileIndex, Outcome, RequestId, SourceId};
 use tokio::task::AbortHandle;
@@ -60,11 +61,17 @@ impl Download {
         self.extent.size.saturating_sub(u64::from(nth) * piece_len).min(piece_len)
     }
 
+    /// A peer brought a piece; gives the bytes that it adds.
+    pub(super) fn count_from_peers(&mut self, piece: u32) -> u64 {
+        let bytes = self.count(piece);
+        self.from.peers += bytes;
+        bytes
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    #[cfg(test)]
     pub(super) fn partial(&self) -> &Partial {
         &self.partial
     }
@@ -180,6 +187,11 @@ impl Engine {
                     }
                 }
                 Action::Whole { bundle, file } => self.seal(bundle, file),
+                Action::Keep { bundle, block } => self.keep(bundle, block),
+                Action::Check { bundle, piece } => self.check(bundle, piece),
+                Action::Discard { bundle, piece } => self.discard(bundle, piece),
+                Action::Send { link, block } => self.give(link, block),
+                Action::AskTracker { bundle, wish } => self.wish(bundle, wish),
                 Action::GiveUp { bundle, file, reason } => {
                     if let Some(identity) = self.identity_of(bundle, file) {
                         let last = self.downloads.get(&identity).and_then(|it| it.last_failure.clone());
@@ -190,11 +202,12 @@ impl Engine {
                         self.give_up(identity, &reason, true);
                     }
                 }
+                action => self.act_on_link(action),
             }
         }
     }
 
-    fn identity_of(&self, bundle: BundleId, file: FileIndex) -> Option<Sha256Digest> {
+    pub(super) fn identity_of(&self, bundle: BundleId, file: FileIndex) -> Option<Sha256Digest> {
         let downloads = &self.bundles.get(&bundle)?.downloads;
         downloads.iter().find(|(other, _)| *other == file).map(|(_, identity)| *identity)
     }
@@ -266,7 +279,7 @@ impl Engine {
 
     /// The download that this file is of. What a task says of the file of one that was given up meanwhile is not true of
     /// another one of the same package.
-    fn download_of(&mut self, partial: &Partial) -> Option<&mut Download> {
+    pub(super) fn download_of(&mut self, partial: &Partial) -> Option<&mut Download> {
         let download = self.downloads.get_mut(&partial.identity())?;
         download.partial.is_same_as(partial).then_some(download)
     }
@@ -324,7 +337,8 @@ impl Engine {
         if let Err(error) = self.store.enter(identity, download.extent.size, &aliases) {
             tracing::warn!("{}: {error}", download.name);
         }
-        self.forget_file(download.bundle, download.file);
+        self.done_with(download.bundle, download.file);
+        self.offer(download.bundle, download.file);
         for (nth, digest) in right.iter().enumerate() {
             // Under its other digests it is there as well, by then.
             let from = if nth == 0 { download.from } else { from_store(download.extent.size) };
@@ -336,7 +350,7 @@ impl Engine {
     }
 
     /// A package cannot be had.
-    fn give_up(&mut self, identity: Sha256Digest, reason: &str, keep: bool) {
+    pub(super) fn give_up(&mut self, identity: Sha256Digest, reason: &str, keep: bool) {
         let Some(download) = self.downloads.remove(&identity) else { return };
         tracing::warn!("{} is left to the package manager: {reason}", download.name);
         self.store.abandon(&identity, keep);
@@ -346,11 +360,15 @@ impl Engine {
         }
     }
 
-    /// The swarm need not care for a file any more, nor for a bundle of which it was the last.
-    fn forget_file(&mut self, bundle: BundleId, file: FileIndex) {
+    fn done_with(&mut self, bundle: BundleId, file: FileIndex) {
         if let Some(bundle) = self.bundles.get_mut(&bundle) {
             bundle.downloads.retain(|(other, _)| *other != file);
         }
+    }
+
+    /// The swarm need not care for a file any more, nor for a bundle of which it was the last.
+    fn forget_file(&mut self, bundle: BundleId, file: FileIndex) {
+        self.done_with(bundle, file);
         self.tell_swarm(SwarmEvent::Unwant { bundle, file });
         self.leave_if_unused(bundle);
     }
@@ -401,8 +419,29 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Tells commands which packages do not come on purpose: that others fetch them first is no reason for the package
+    /// manager to lose patience.
+    pub(super) fn tell_waiting(&self) {
+        for download in self.downloads.values() {
+            if !self.swarm.is_holding_off(download.bundle) {
+                continue;
+            }
+            for digest in &download.digests {
+                let waiters = self.wanted.get(digest).map_or(&[][..], |wanted| &wanted.waiters);
+                for (session, index) in waiters {
+                    if let Some(session) = self.sessions.get(session) {
+                        let reason = "another host fetches it first".to_owned();
+                        session.send(Answer::Waiting { index: *index, reason }, None);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// A package's part of its bundle's piece hashes.
-fn package_hashes<'a>(info: &'a BundleInfo, extent: &Extent) -> &'a [u8] {
+pub(super) fn package_hashes<'a>(info: &'a BundleInfo, extent: &Extent) -> &'a [u8] {
     use pkgtorrent_protocol::layout::BLOCK_HASH_LEN;
     let start = extent.first_piece as usize * BLOCK_HASH_LEN;
     &info.block_hashes()[start..start + extent.pieces as usize * BLOCK_HASH_LEN]

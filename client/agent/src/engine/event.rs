@@ -3,16 +3,18 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
-use pkgtorrent_protocol::metainfo::BundleInfo;
+use pkgtorrent_protocol::announce::BatchAnswer;
 use pkgtorrent_protocol::socket::{Answer, Request};
 use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
-use pkgtorrent_swarm::{BundleId, Outcome, RequestId};
+use pkgtorrent_swarm::{BundleId, FileIndex, Outcome, RequestId};
 use tokio::sync::mpsc;
 
-use crate::origin::{CheckedPlan, PlanError};
+use super::announcing::Asked;
+use super::giving::ReadBlock;
+use super::pieces::Assembled;
+use crate::origin::{CheckedPlan, Info, PlanError};
 use crate::store::{Added, Digests, Partial, StoreError};
 
 /// One connection of a command, counted up over the agent's life.
@@ -95,7 +97,17 @@ pub(crate) enum Task {
     /// A service has answered, or has not.
     Planned { plan: PlanId, result: Result<Box<CheckedPlan>, PlanError>, took: Duration },
     /// A bundle's info dictionary is here, or is not.
-    Informed { bundle: BundleId, service: String, result: Result<Arc<BundleInfo>, PlanError>, took: Duration },
+    Informed { bundle: BundleId, service: String, result: Result<Info, PlanError>, took: Duration },
+    /// A bundle's info dictionary that came from a peer was read.
+    InfoRead { bundle: BundleId, result: Result<Info, PlanError> },
+    /// A tracker has answered, or has not.
+    Announced { asked: Asked, result: Result<BatchAnswer, PlanError> },
+    /// A piece from peers was checked.
+    Assembled(Assembled),
+    /// A block for a peer was read.
+    Read(ReadBlock),
+    /// A package of the store was read for its pieces: whether they are those of the bundle.
+    Offered { bundle: BundleId, file: FileIndex, identity: Sha256Digest, is_right: io::Result<bool> },
     /// What an earlier run left of a package was read: these of its pieces are right.
     Resumed { partial: Partial, result: io::Result<Vec<u32>> },
     /// Pieces arrived; those that are right were written. The second of each pair says whether it was.

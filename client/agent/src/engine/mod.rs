@@ -1,7 +1,8 @@
 //! The engine: the one owner of everything that the agent knows.
 //!
-//! *Participants*: commands, each over a [`Session`]; services, which are asked for plans; web seeds, which are read from;
-//! the [`Store`]; and the [`Swarm`], which decides what is asked from whom.
+//! *Participants*: commands, each over a [`Session`]; services, which are asked for plans and hear announces; web seeds,
+//! which are read from; other hosts, each over a connection of [`crate::peer`]; the [`Store`]; and the [`Swarm`], which
+//! decides what is asked from whom.
 //!
 //! Tasks do the waiting: they speak with commands, services and web seeds, hash and write, and tell the engine what came
 //! of it as an [`Event`]. Only the engine's loop changes state, so nothing here has a lock.
@@ -11,11 +12,15 @@
 //! digest is checked, and it is passed to those who wait ([`passing`]).
 
 mod adding;
+mod announcing;
 mod bundles;
 mod downloads;
 mod event;
+mod giving;
 mod lifetime;
+mod network;
 mod passing;
+mod pieces;
 mod plans;
 mod request;
 mod session;
@@ -28,21 +33,25 @@ use std::time::{Duration, Instant};
 
 use pkgtorrent_protocol::control::Sources;
 use pkgtorrent_protocol::socket::{ALIVE_INTERVAL, Answer, Need, Request};
-use pkgtorrent_protocol::{InfoHash, PackageDigest, Sha256Digest};
+use pkgtorrent_protocol::{InfoHash, PackageDigest, PeerId, Sha256Digest};
 use pkgtorrent_swarm::{BundleId, RequestId, Swarm};
+use rand_pcg::Pcg64Mcg;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use event::{Caller, Event, Outgoing, SessionId};
 pub(crate) use session::ANSWERS_MAX;
 
+use self::announcing::Tracker;
 use self::bundles::{Bundle, WebSeed};
 use self::downloads::{Download, Running};
 use self::event::{PlanId, Task, TaskEvent};
 use self::lifetime::Lifetime;
+use self::network::Network;
 use self::plans::{PlanAsked, Slow};
 use self::request::{UNWRITTEN_KIB_MAX, Yard};
 use self::session::{Session, Sessions};
 use crate::origin::Http;
+use crate::peer::{self, Peers};
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -101,7 +110,12 @@ pub struct Engine {
     web_seeds: Vec<WebSeed>,
     downloads: HashMap<Sha256Digest, Download>,
     running: HashMap<RequestId, Running>,
+    network: Network,
+    trackers: Vec<Tracker>,
+    random: Pcg64Mcg,
     received: Sources,
+    /// How many bytes other hosts got from this one.
+    sent: u64,
     started: Instant,
     ticked: Instant,
     progress_told: Instant,
@@ -122,6 +136,19 @@ pub struct Description {
     pub state_dir: String,
 }
 
+/// Who this agent is among its peers.
+#[derive(Debug)]
+pub struct Identity {
+    /// The connections to them.
+    pub peers: Peers,
+    /// Its name.
+    pub peer_id: PeerId,
+    /// The port on which it listens, if it does.
+    pub port: Option<u16>,
+    /// For all that is random.
+    pub seed: u64,
+}
+
 impl Engine {
     /// An engine with this store. It hears what `events` is the other end of, and sends its own tasks' events there.
     #[must_use]
@@ -130,9 +157,10 @@ impl Engine {
         store: Store,
         http: Http,
         events: mpsc::Sender<Event>,
-        seed: u64,
+        identity: Identity,
         description: Description,
     ) -> Self {
+        let Identity { peers, peer_id, port, seed } = identity;
         let now = Instant::now();
         let swarm = Swarm::new(
             pkgtorrent_swarm::Settings {
@@ -157,7 +185,11 @@ impl Engine {
             web_seeds: Vec::new(),
             downloads: HashMap::new(),
             running: HashMap::new(),
+            network: Network::new(peers, peer_id, port),
+            trackers: Vec::new(),
+            random: Pcg64Mcg::new(u128::from(seed)),
             received: Sources::default(),
+            sent: 0,
             started: now,
             ticked: now,
             progress_told: now,
@@ -170,21 +202,23 @@ impl Engine {
     }
 
     /// Runs until it was told to stop, or has had nothing to do for long enough.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    pub async fn run(&mut self, mut events: mpsc::Receiver<Event>, mut of_peers: mpsc::Receiver<peer::Event>) {
         loop {
-            let event = tokio::select! {
-                event = events.recv() => event,
-                () = tokio::time::sleep_until(self.wake_at().into()) => None,
-            };
-            match event {
-                // The end of the connection, which is that of the process, is the answer.
-                Some(Event::Asked { request: Request::Stop, .. }) => {
-                    tracing::info!("told to stop");
-                    return;
-                }
-                Some(event) => self.handle(event),
-                None => self.tick(),
+            let wake_at = self.wake_at();
+            tokio::select! {
+                event = events.recv() => match event {
+                    // The end of the connection, which is that of the process, is the answer.
+                    Some(Event::Asked { request: Request::Stop, .. }) => {
+                        tracing::info!("told to stop");
+                        return;
+                    }
+                    Some(event) => self.handle(event),
+                    None => return,
+                },
+                Some(event) = of_peers.recv() => self.peer_said(event),
+                () = tokio::time::sleep_until(wake_at.into()) => self.tick(),
             }
+            self.flush();
             if self.lifetime.is_over(Instant::now(), self.is_busy()) {
                 tracing::info!("nothing to do and nobody asked for anything: ending");
                 return;
@@ -205,6 +239,8 @@ impl Engine {
     fn wake_at(&self) -> Instant {
         // Counted from the last time: events that come more often than this must not put it off for ever.
         let mut wake = self.ticked + TICK_INTERVAL;
+        let due = self.announce_at().into_iter().chain(self.info_at());
+        wake = due.fold(wake, Instant::min);
         if !self.downloads.is_empty() {
             wake = wake.min(self.progress_told + PROGRESS_INTERVAL);
         }
@@ -248,6 +284,13 @@ impl Engine {
             Task::Informed { bundle, service, result, took } => {
                 self.informed(bundle, service, result, took);
             }
+            Task::InfoRead { bundle, result } => self.info_read(bundle, result),
+            Task::Announced { asked, result } => self.announced(&asked, result),
+            Task::Assembled(assembled) => self.assembled(assembled),
+            Task::Read(read) => self.block_read(read),
+            Task::Offered { bundle, file, identity, is_right } => {
+                self.offered(bundle, file, identity, is_right);
+            }
             Task::Resumed { partial, result } => self.resumed(&partial, result),
             Task::Arrived { request, partial, pieces } => self.arrived(request, &partial, pieces),
             Task::Unwritable { request, error } => self.unwritable(request, &error),
@@ -267,12 +310,15 @@ impl Engine {
         let actions = self.swarm.handle(pkgtorrent_swarm::Event::Tick, self.now());
         self.act(actions);
         self.drop_unwanted(now);
+        self.announce_due();
+        self.ask_for_infos();
         self.tell_progress();
         if now.duration_since(self.alive_told) >= Duration::from_secs(ALIVE_INTERVAL) {
             self.alive_told = now;
             for session in self.sessions.values() {
                 session.send(Answer::Alive, None);
             }
+            self.tell_waiting();
         }
         let is_busy = !self.sessions.is_empty() || self.is_busy();
         if !is_busy && self.was_busy {
@@ -293,8 +339,9 @@ impl Engine {
         if packages > 0 {
             tracing::info!(
                 uid = session.caller.uid,
-                "{} of {packages} packages ({bytes} bytes) passed: {} bytes from the origin, {} from the store; {} failed",
+                "{} of {packages} packages ({bytes} bytes) passed: {} bytes from peers, {} from the origin, {} from the store; {} failed",
                 session.placed,
+                session.received.peers,
                 session.received.origin,
                 session.received.store,
                 session.failed,

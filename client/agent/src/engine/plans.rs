@@ -136,9 +136,14 @@ impl Engine {
 
     fn spawn_question(&self, plan: PlanId, service: ServiceUrl, set: PackageSet) {
         let yard = self.yard.clone();
+        // Who is not listened for joins no swarm: nobody could come to it, and nothing would be leased to it for long.
+        let asker = match self.network.port {
+            Some(port) => AskerQuery { port: Some(port), peer_id: Some(self.network.id), ..AskerQuery::default() },
+            None => AskerQuery::default(),
+        };
         tokio::spawn(async move {
             let started = Instant::now();
-            let result = ask(&yard.http, &service, &set, AskerQuery::default()).await.map(Box::new);
+            let result = ask(&yard.http, &service, &set, asker).await.map(Box::new);
             let _ = yard.events.send(Task::Planned { plan, result, took: started.elapsed() }.into()).await;
         });
     }
@@ -193,6 +198,7 @@ impl Engine {
             }
         };
         self.slow_services.remove(&asked.service);
+        self.announced_by_plan(&plan.announce, plan.policy.announce_interval);
         let packages = asked.set.packages();
         let state = WantedState::Planning(id);
         for bundle in &plan.bundles {
@@ -202,8 +208,13 @@ impl Engine {
                 .filter_map(|(package, file)| Some((*packages.get(*package)?, *file)))
                 .filter(|(digest, _)| self.wanted.get(digest).is_some_and(|wanted| wanted.state == state))
                 .collect();
+            let planned: Vec<(PackageDigest, u32)> = bundle
+                .files
+                .iter()
+                .filter_map(|(package, file)| Some((*packages.get(*package)?, *file)))
+                .collect();
             if !wanted.is_empty() {
-                self.join(&plan, bundle, wanted, &asked.service);
+                self.join(&plan, bundle, wanted, planned, &asked.service);
             }
         }
         self.fail_plan(id, "the service does not have it");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pkgtorrent_protocol::InfoHash;
 use pkgtorrent_protocol::metainfo::{BUNDLE_NAME, BundleInfo, BundlePackage};
 use reqwest::{StatusCode, Url};
@@ -12,8 +13,17 @@ use super::http::{Asked, Http, refused};
 use super::plan::CheckedBundle;
 use super::service::below;
 
+/// An info dictionary as it was read, and its bytes, which are given to other hosts.
+#[derive(Debug, Clone)]
+pub struct Info {
+    /// What it says.
+    pub bundle: Arc<BundleInfo>,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
 /// Fetches a bundle's info dictionary. It has the length, the hash and the piece length that the plan says.
-pub async fn info(http: &Http, torrents: &Url, bundle: &CheckedBundle) -> Result<Arc<BundleInfo>, PlanError> {
+pub async fn info(http: &Http, torrents: &Url, bundle: &CheckedBundle) -> Result<Info, PlanError> {
     let url = below(torrents, &format!("{}.info", bundle.info_hash));
     let mut answer = http.send(Asked::Get(&url), http.plan_patience()).await?;
     if answer.status() != StatusCode::OK {
@@ -24,8 +34,12 @@ pub async fn info(http: &Http, torrents: &Url, bundle: &CheckedBundle) -> Result
         let reason = format!("{} bytes came, the plan says {}", bytes.len(), bundle.info_len);
         return Err(refused(&url, reason).into());
     }
-    let (info_hash, piece_len) = (bundle.info_hash, bundle.piece_len);
-    let url = url.to_string();
+    read_info(bytes.into(), bundle, url.to_string()).await
+}
+
+/// Reads an info dictionary that came from somewhere.
+pub async fn read_info(bytes: Bytes, bundle: &CheckedBundle, from: String) -> Result<Info, PlanError> {
+    let (info_hash, piece_len, url) = (bundle.info_hash, bundle.piece_len, from);
     // A large one takes tens of milliseconds, for which everything else would stand still.
     let parsed = spawn_blocking(move || {
         if InfoHash::of(&bytes) != info_hash {
@@ -34,7 +48,7 @@ pub async fn info(http: &Http, torrents: &Url, bundle: &CheckedBundle) -> Result
         match BundleInfo::parse(&bytes) {
             Err(source) => Err(PlanError::NotABundle { url, source }),
             Ok(info) if info.layout().piece_len() != piece_len => Err(PlanError::OtherPieceLen { url }),
-            Ok(info) => Ok(Arc::new(info)),
+            Ok(info) => Ok(Info { bundle: Arc::new(info), bytes }),
         }
     });
     match parsed.await {

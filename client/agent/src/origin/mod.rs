@@ -12,6 +12,7 @@
 //! what the checked lengths say. Plain HTTP never reads the system's certificates.
 //! *Non-goals*: retries, and the choice among web seeds. Both are the swarm's.
 
+mod announce;
 mod errors;
 mod http;
 mod info;
@@ -22,7 +23,8 @@ mod service;
 
 pub use errors::{OriginError, PlanError, RequestError, ServiceUrlError, Trouble};
 pub use http::Http;
-pub use info::{info, package_url};
+pub use announce::announce;
+pub use info::{Info, info, package_url, read_info};
 pub use plan::{
     BUNDLES_MAX, CheckedBundle, CheckedPlan, FIRST_PEERS_MAX, INFOS_LEN_MAX, WEB_SEEDS_MAX, ask, check,
 };

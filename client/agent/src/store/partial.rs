@@ -95,6 +95,12 @@ impl Partial {
         self.shared.is_new
     }
 
+    /// The file, to read from.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.shared.file
+    }
+
     /// The pieces that are there and right, counted from the package's first. `block_hashes` are this package's.
     pub fn verified_pieces(&self, piece_len: PieceLen, block_hashes: &[u8]) -> io::Result<Vec<u32>> {
         if block_hashes.len() as u64 != piece_len.pieces(self.size()) * BLOCK_HASH_LEN as u64 {

@@ -1,0 +1,289 @@
+//! Telling trackers what is here and hearing of other hosts: all bundles of a service in one request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use pkgtorrent_protocol::announce::{
+    BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event as AnnounceEvent, LeaseWish, PieceRange, SwarmAnnounce,
+    SwarmAnswer,
+};
+use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, Wish};
+use reqwest::Url;
+
+use super::Engine;
+use super::event::Task;
+use crate::origin::{PlanError, announce};
+
+/// The version of the announce's form.
+const VERSION: u32 = 1;
+
+/// Wishes that come within this time go in one request.
+const WISH_DELAY: Duration = Duration::from_millis(20);
+
+/// How long an answer to a wish is waited for before this host helps itself.
+const WISH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long other announces may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The shortest and longest time between announces, whatever the service says.
+const INTERVAL_MIN: Duration = Duration::from_secs(10);
+const INTERVAL_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// The first pause after an announce that failed; it doubles each time.
+const RETRY_FIRST: Duration = Duration::from_secs(5);
+
+/// So many peers are asked for where some are missing.
+const PEERS_WANTED: u32 = 50;
+
+/// How long the last word may take when the agent ends.
+pub(super) const FAREWELL: Duration = Duration::from_millis(500);
+
+/// One service that bundles are announced at.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    url: Url,
+    /// When everything is announced next.
+    next: Instant,
+    /// What is to be told before that, and when.
+    wishes: BTreeMap<BundleId, Wish>,
+    done: BTreeSet<BundleId>,
+    ask_at: Option<Instant>,
+    is_asking: bool,
+    failures: u32,
+}
+
+/// What an announce was about.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    url: Url,
+    /// Of these a lease was asked for.
+    wished: BTreeSet<BundleId>,
+    is_regular: bool,
+}
+
+impl Engine {
+    /// A bundle was planned: whoever gave the plan knows of this host already.
+    pub(super) fn announced_by_plan(&mut self, url: &Url, interval: u32) {
+        if !self.trackers.iter().any(|tracker| tracker.url == *url) {
+            let next = Instant::now() + bounded(interval);
+            self.trackers.push(Tracker {
+                url: url.clone(),
+                next,
+                wishes: BTreeMap::new(),
+                done: BTreeSet::new(),
+                ask_at: None,
+                is_asking: false,
+                failures: 0,
+            });
+        }
+    }
+
+    /// The swarm has something to tell a bundle's tracker.
+    pub(super) fn wish(&mut self, bundle: BundleId, wish: Wish) {
+        let url = self.bundles.get(&bundle).and_then(|bundle| bundle.announce.clone());
+        let tracker = self.trackers.iter_mut().find(|tracker| Some(&tracker.url) == url.as_ref());
+        match tracker {
+            Some(tracker) if self.network.port.is_some() => {
+                tracker.wishes.insert(bundle, wish);
+                tracker.ask_at.get_or_insert(Instant::now() + WISH_DELAY);
+            }
+            _ => self.tell_swarm(SwarmEvent::Unguided { bundle }),
+        }
+    }
+
+    /// Nothing of a bundle is missing any more: its tracker learns it soon.
+    pub(super) fn announce_if_done(&mut self, id: BundleId) {
+        let Some(bundle) = self.bundles.get(&id) else { return };
+        if self.swarm.needed_len(id) > 0 || !bundle.joining.is_empty() {
+            return;
+        }
+        let url = bundle.announce.clone();
+        if let Some(tracker) = self.trackers.iter_mut().find(|tracker| Some(&tracker.url) == url.as_ref()) {
+            tracker.done.insert(id);
+            tracker.ask_at.get_or_insert(Instant::now() + WISH_DELAY);
+        }
+    }
+
+    /// When the next announce is due.
+    pub(super) fn announce_at(&self) -> Option<Instant> {
+        let due = |tracker: &Tracker| tracker.ask_at.map_or(tracker.next, |at| at.min(tracker.next));
+        self.trackers.iter().filter(|tracker| !tracker.is_asking).map(due).min()
+    }
+
+    /// Announces what is due.
+    pub(super) fn announce_due(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.trackers.len() {
+            let tracker = &self.trackers[index];
+            let is_regular = tracker.next <= now;
+            if !tracker.is_asking && (is_regular || tracker.ask_at.is_some_and(|at| at <= now)) {
+                self.announce(index, is_regular);
+            }
+        }
+    }
+
+    fn announce(&mut self, index: usize, is_regular: bool) {
+        let tracker = &mut self.trackers[index];
+        let url = tracker.url.clone();
+        let wishes = std::mem::take(&mut tracker.wishes);
+        let done = std::mem::take(&mut tracker.done);
+        tracker.ask_at = None;
+        let ids: Vec<BundleId> = if is_regular {
+            let of_tracker = self.bundles.iter().filter(|(_, it)| it.announce.as_ref() == Some(&url));
+            of_tracker.map(|(id, _)| *id).take(BATCH_SWARMS_MAX).collect()
+        } else {
+            wishes.keys().chain(&done).copied().collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        let swarms: Vec<SwarmAnnounce> = ids
+            .into_iter()
+            .filter_map(|id| {
+                let event = done.contains(&id).then_some(AnnounceEvent::Completed);
+                self.swarm_announce(id, event, wishes.get(&id), is_regular)
+            })
+            .collect();
+        let tracker = &mut self.trackers[index];
+        if swarms.is_empty() {
+            tracker.next = Instant::now() + INTERVAL_MAX;
+            return;
+        }
+        tracker.is_asking = true;
+        let wished: BTreeSet<BundleId> = wishes.keys().copied().collect();
+        let patience = if wished.is_empty() { PATIENCE } else { WISH_PATIENCE };
+        let batch = self.batch(swarms);
+        let (yard, asked) = (self.yard.clone(), Asked { url: url.clone(), wished, is_regular });
+        tokio::spawn(async move {
+            let result = announce(&yard.http, &url, &batch, patience).await;
+            let _ = yard.events.send(Task::Announced { asked, result }.into()).await;
+        });
+    }
+
+    fn batch(&self, swarms: Vec<SwarmAnnounce>) -> BatchAnnounce {
+        BatchAnnounce {
+            version: VERSION,
+            peer_id: self.network.id,
+            port: self.network.port.unwrap_or(0),
+            swarms,
+            compact: true,
+        }
+    }
+
+    fn swarm_announce(
+        &self,
+        id: BundleId,
+        event: Option<AnnounceEvent>,
+        wish: Option<&Wish>,
+        is_regular: bool,
+    ) -> Option<SwarmAnnounce> {
+        let bundle = self.bundles.get(&id)?;
+        let served = self.swarm.served(id)?;
+        let is_complete = served.is_complete();
+        // Whoever has everything that it wants needs nobody, and is found by those who do.
+        let is_looking =
+            is_regular && self.swarm.needed_len(id) > 0 && self.swarm.links(id) < PEERS_WANTED as usize;
+        let piece_len = bundle.info.as_ref()?.layout().piece_len().bytes();
+        Some(SwarmAnnounce {
+            info_hash: bundle.info_hash,
+            left: u64::from(served.pieces() - served.count()) * u64::from(piece_len),
+            // Complete is who has the whole bundle, whatever it wanted of it.
+            event: event.filter(|_| is_complete),
+            wanted: Some(if is_looking { PEERS_WANTED } else { 0 }),
+            lease: wish.map(|wish| LeaseWish {
+                got: pairs(&wish.got),
+                lacks: pairs(&wish.lacks),
+                returned: false,
+                starved: wish.is_starved,
+                wants: wish.wants,
+            }),
+        })
+    }
+
+    /// A tracker has answered, or has not.
+    pub(super) fn announced(&mut self, asked: &Asked, result: Result<BatchAnswer, PlanError>) {
+        let now = Instant::now();
+        let Some(tracker) = self.trackers.iter_mut().find(|tracker| tracker.url == asked.url) else { return };
+        tracker.is_asking = false;
+        let mut unanswered = asked.wished.clone();
+        match result {
+            Ok(answer) => {
+                tracker.failures = 0;
+                if asked.is_regular {
+                    tracker.next = now + bounded(answer.interval);
+                }
+                for swarm in answer.swarms {
+                    if let Some(bundle) = self.guided(swarm, &asked.wished) {
+                        unanswered.remove(&bundle);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::debug!("announce: {error}");
+                tracker.failures = (tracker.failures + 1).min(8);
+                if asked.is_regular {
+                    tracker.next = now + RETRY_FIRST.saturating_mul(1 << tracker.failures);
+                }
+            }
+        }
+        for bundle in unanswered {
+            self.tell_swarm(SwarmEvent::Unguided { bundle });
+        }
+    }
+
+    /// What the tracker says of one swarm; gives the bundle, if the tracker knows it.
+    fn guided(&mut self, answer: SwarmAnswer, wished: &BTreeSet<BundleId>) -> Option<BundleId> {
+        match answer {
+            SwarmAnswer::Known { info_hash, complete, incomplete, peers, compact_peers, lease } => {
+                let bundle = *self.bundle_ids.get(&info_hash)?;
+                let others = others(complete, incomplete);
+                let lease = lease.map(|lease| ranges(&lease));
+                let has_answered = lease.is_some() || !wished.contains(&bundle);
+                self.tell_swarm(SwarmEvent::Guided { bundle, others, lease });
+                self.dial(bundle, &peers);
+                self.dial(bundle, &compact_peers.0);
+                has_answered.then_some(bundle)
+            }
+            SwarmAnswer::Refused { info_hash, refused } => {
+                tracing::debug!("{info_hash}: the tracker refuses: {refused}");
+                None
+            }
+        }
+    }
+
+    /// Tells all trackers that this host leaves, as far as they listen at this moment.
+    pub async fn say_farewell(&self) {
+        let mut farewells = tokio::task::JoinSet::new();
+        for tracker in &self.trackers {
+            let of_tracker = self.bundles.iter().filter(|(_, it)| it.announce.as_ref() == Some(&tracker.url));
+            let swarms: Vec<SwarmAnnounce> = of_tracker
+                .filter_map(|(id, _)| {
+                    let announce = self.swarm_announce(*id, None, None, false)?;
+                    Some(SwarmAnnounce { event: Some(AnnounceEvent::Stopped), ..announce })
+                })
+                .take(BATCH_SWARMS_MAX)
+                .collect();
+            if !swarms.is_empty() {
+                let (http, url, batch) = (self.yard.http.clone(), tracker.url.clone(), self.batch(swarms));
+                farewells.spawn(async move { announce(&http, &url, &batch, FAREWELL).await.is_ok() });
+            }
+        }
+        let _ = tokio::time::timeout(FAREWELL, async { while farewells.join_next().await.is_some() {} }).await;
+    }
+}
+
+/// How many others are in a swarm. This host is counted as well.
+pub(super) fn others(complete: u32, incomplete: u32) -> u32 {
+    complete.saturating_add(incomplete).saturating_sub(1)
+}
+
+/// Ranges as they are written, as the swarm has them.
+pub(super) fn ranges(pairs: &[PieceRange]) -> Vec<std::ops::Range<u32>> {
+    pairs.iter().map(|(first, pieces)| *first..first.saturating_add(*pieces)).collect()
+}
+
+fn pairs(ranges: &[std::ops::Range<u32>]) -> Vec<PieceRange> {
+    ranges.iter().map(|range| (range.start, range.end - range.start)).collect()
+}
+
+fn bounded(interval: u32) -> Duration {
+    Duration::from_secs(interval.into()).clamp(INTERVAL_MIN, INTERVAL_MAX)
+}

@@ -1,0 +1,344 @@
+//! Connections to other hosts: what they say is told to the swarm, and what the swarm decides is told to them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use pkgtorrent_protocol::wire::Block;
+use pkgtorrent_protocol::{InfoHash, PeerId};
+use pkgtorrent_swarm::{Action, BundleId, Event as SwarmEvent, LinkId, PartReason};
+
+use super::Engine;
+use crate::peer::{CloseReason, Command, Event as PeerEvent, FromPeer, Hello, Known, Peer, Peers, Verdict, Welcome};
+
+/// Connections of one bundle that we look for, and how many it may have with those that others make. With fifty, what is
+/// new reaches ten thousand hosts in three steps.
+const DIALLED_MAX: usize = 50;
+const LINKS_MAX: usize = 80;
+
+/// How many peers are remembered that sent wrong bytes. Who is forgotten and lies again is banned again.
+const BANNED_MAX: usize = 1024;
+
+/// Whom this agent is connected with.
+pub(super) struct Network {
+    /// Makes connections.
+    pub(super) peers: Peers,
+    pub(super) id: PeerId,
+    /// Where other hosts reach this one; none when nothing listens.
+    pub(super) port: Option<u16>,
+    known: Known,
+    links: HashMap<LinkId, Link>,
+    /// Who is being called, and for which bundle.
+    dialling: HashSet<(InfoHash, SocketAddr)>,
+    banned: VecDeque<(IpAddr, PeerId)>,
+    next: u64,
+    /// What is to be said once everything has been decided that follows from an event.
+    outbox: Vec<(LinkId, Command)>,
+}
+
+struct Link {
+    peer: Peer,
+    peer_id: PeerId,
+    info_hash: InfoHash,
+    bundle: BundleId,
+    address: SocketAddr,
+    client: String,
+    /// The swarm knows of it: the bundle's layout is known.
+    is_linked: bool,
+    is_unchoked: bool,
+    has_info: bool,
+}
+
+impl Network {
+    pub(super) fn new(peers: Peers, id: PeerId, port: Option<u16>) -> Self {
+        Self {
+            peers,
+            id,
+            port,
+            known: Known::new(id),
+            links: HashMap::new(),
+            dialling: HashSet::new(),
+            banned: VecDeque::new(),
+            next: 0,
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Queues a command. Requests and haves that follow one another go as one.
+    pub(super) fn say(&mut self, link: LinkId, command: Command) {
+        let last = self.outbox.iter_mut().rev().find(|(to, _)| *to == link);
+        match (last.map(|(_, last)| last), command) {
+            (Some(Command::Request(blocks)), Command::Request(more)) => blocks.extend(more),
+            (Some(Command::Have(pieces)), Command::Have(more)) => pieces.extend(more),
+            (_, command) => self.outbox.push((link, command)),
+        }
+    }
+
+    fn links_of(&self, bundle: BundleId) -> impl Iterator<Item = (&LinkId, &Link)> {
+        self.links.iter().filter(move |(_, link)| link.bundle == bundle)
+    }
+
+    fn is_banned(&self, address: SocketAddr, peer_id: PeerId) -> bool {
+        // Several agents may be on one machine, and say so by their ports and names only.
+        let is_same_host = |ip: &IpAddr| !ip.is_loopback() && *ip == address.ip();
+        self.banned.iter().any(|(ip, id)| *id == peer_id || is_same_host(ip))
+    }
+
+    /// The bundle that a connection is for.
+    pub(super) fn bundle_of(&self, link: LinkId) -> Option<BundleId> {
+        Some(self.links.get(&link)?.bundle)
+    }
+
+    /// A peer as messages name it.
+    pub(super) fn name_of(&self, link: LinkId) -> String {
+        self.links.get(&link).map_or_else(String::new, |link| format!("{} ({})", link.address, link.client))
+    }
+}
+
+impl Engine {
+    /// Something happened on a connection.
+    pub(super) fn peer_said(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Hello(hello) => self.meet(hello),
+            PeerEvent::Unreachable { address, info_hash, error } => {
+                tracing::debug!("{address}: no connection: {error}");
+                self.network.dialling.remove(&(info_hash, address));
+            }
+            PeerEvent::Messages { link, messages } => {
+                for message in messages {
+                    self.heard(link, message);
+                }
+            }
+            PeerEvent::Sent { link, blocks } => {
+                for block in blocks {
+                    self.given(link, block);
+                }
+            }
+            PeerEvent::Info { link, result } => self.info_came(link, result),
+            PeerEvent::Closed { link, reason } => self.closed_link(link, &reason),
+        }
+    }
+
+    /// Calls those of these hosts that there is no connection to.
+    pub(super) fn dial(&mut self, id: BundleId, addresses: &[SocketAddr]) {
+        let Some(bundle) = self.bundles.get(&id) else { return };
+        let info_hash = bundle.info_hash;
+        let mut connected: HashSet<SocketAddr> = HashSet::new();
+        connected.extend(self.network.links_of(id).map(|(_, link)| link.address));
+        let dialling = self.network.dialling.iter().filter(|(of, _)| *of == info_hash).count();
+        let room = DIALLED_MAX.saturating_sub(connected.len() + dialling);
+        let is_new = |address: &&SocketAddr| {
+            !connected.contains(*address) && !self.network.dialling.contains(&(info_hash, **address))
+        };
+        let new: Vec<SocketAddr> = addresses.iter().filter(is_new).take(room).copied().collect();
+        for address in new {
+            self.network.dialling.insert((info_hash, address));
+            self.network.peers.dial(address, info_hash);
+        }
+    }
+
+    /// Somebody is at the other end of a new connection.
+    fn meet(&mut self, hello: Hello) {
+        if hello.is_dialled {
+            self.network.dialling.remove(&(hello.info_hash, hello.address));
+        }
+        let Some(&id) = self.bundle_ids.get(&hello.info_hash) else { return };
+        if self.network.links_of(id).count() >= LINKS_MAX
+            || self.network.is_banned(hello.address, hello.peer_id)
+        {
+            return;
+        }
+        let link = LinkId(self.network.next);
+        self.network.next += 1;
+        match self.network.known.meet(hello.info_hash, hello.peer_id, link, hello.is_dialled) {
+            Verdict::Keep => {}
+            Verdict::KeepInsteadOf(old) => self.drop_link(old),
+            Verdict::Refuse => return,
+        }
+        let Some(bundle) = self.bundles.get(&id) else { return };
+        let layout = bundle.info.as_ref().map(|info| std::sync::Arc::new(info.layout().clone()));
+        let is_linked = layout.is_some();
+        let welcome = Welcome {
+            link,
+            layout,
+            info: bundle.info_bytes.clone(),
+            pieces: self.swarm.served(id).cloned(),
+            is_upload_only: is_linked && self.swarm.needed_len(id) == 0 && bundle.joining.is_empty(),
+        };
+        let Hello { info_hash, peer_id, address, peer, .. } = hello;
+        tracing::debug!("{address}: connected for {info_hash}");
+        let new = Link {
+            peer,
+            peer_id,
+            info_hash,
+            bundle: id,
+            address,
+            client: String::new(),
+            is_linked,
+            is_unchoked: false,
+            has_info: false,
+        };
+        self.network.links.insert(link, new);
+        // Who has gone meanwhile is closed in the usual way.
+        let _ = hello.welcome.send(welcome);
+        if is_linked {
+            self.tell_swarm(SwarmEvent::Linked { link, bundle: id });
+        }
+    }
+
+    /// A bundle's layout is known: so are its links to the swarm.
+    pub(super) fn link_bundle(&mut self, id: BundleId) {
+        let Some(bundle) = self.bundles.get(&id) else { return };
+        let (Some(info), Some(bytes)) = (bundle.info.clone(), bundle.info_bytes.clone()) else { return };
+        let waiting: Vec<LinkId> = self
+            .network
+            .links_of(id)
+            .filter(|(_, link)| !link.is_linked)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in waiting {
+            let layout = std::sync::Arc::new(info.layout().clone());
+            self.network.say(link, Command::Bundle { layout, info: bytes.clone() });
+            let is_unchoked = self.network.links.get_mut(&link).is_some_and(|link| {
+                link.is_linked = true;
+                link.is_unchoked
+            });
+            self.tell_swarm(SwarmEvent::Linked { link, bundle: id });
+            if is_unchoked {
+                self.tell_swarm(SwarmEvent::Unchoked { link });
+            }
+            // What came before the layout was known.
+            let served = self.swarm.served(id).map(|pieces| pieces.iter().collect()).unwrap_or_default();
+            self.network.say(link, Command::Have(served));
+        }
+        self.flush();
+    }
+
+    /// A link of this bundle that can give its info dictionary.
+    pub(super) fn link_with_info(&self, id: BundleId) -> Option<LinkId> {
+        self.network.links_of(id).find(|(_, link)| link.has_info).map(|(id, _)| *id)
+    }
+
+    fn heard(&mut self, id: LinkId, message: FromPeer) {
+        let Some(link) = self.network.links.get_mut(&id) else { return };
+        let bundle = link.bundle;
+        match message {
+            FromPeer::HasInfo(len) => {
+                link.has_info = true;
+                return self.info_offered(bundle, id, len);
+            }
+            FromPeer::Client(name) => {
+                link.client = name;
+                return;
+            }
+            FromPeer::Unchoke => link.is_unchoked = true,
+            FromPeer::Choke => link.is_unchoked = false,
+            _ => {}
+        }
+        if !link.is_linked {
+            return;
+        }
+        let event = match message {
+            FromPeer::Has(pieces) => SwarmEvent::Has { link: id, pieces },
+            FromPeer::Have(pieces) => SwarmEvent::Have { link: id, pieces },
+            FromPeer::Choke => SwarmEvent::Choked { link: id },
+            FromPeer::Unchoke => SwarmEvent::Unchoked { link: id },
+            FromPeer::Request(block) => SwarmEvent::Asked { link: id, block },
+            FromPeer::Cancel(block) => SwarmEvent::AskCancelled { link: id, block },
+            FromPeer::Reject(block) => SwarmEvent::Rejected { link: id, block },
+            FromPeer::Block { piece, begin, data } => {
+                // A frame's length is a u32, and so is that of its data.
+                let block = Block { piece, begin, len: data.len() as u32 };
+                return self.block_came(bundle, id, block, data);
+            }
+            FromPeer::Interested(_) | FromPeer::UploadOnly(_) | FromPeer::HasInfo(_) | FromPeer::Client(_) => {
+                return;
+            }
+        };
+        self.tell_swarm(event);
+    }
+
+    /// The swarm's decisions about links, as commands.
+    pub(super) fn act_on_link(&mut self, action: Action) {
+        match action {
+            Action::Ask { link, block } => self.network.say(link, Command::Request(vec![block])),
+            Action::CancelAsk { link, block } => self.network.say(link, Command::Cancel(block)),
+            Action::Interest { link, is_interested } => {
+                self.network.say(link, Command::Interested(is_interested));
+                if !is_interested {
+                    self.network.say(link, Command::UploadOnly(true));
+                }
+            }
+            Action::Have { link, piece } => self.network.say(link, Command::Have(vec![piece])),
+            Action::Reject { link, block } => self.network.say(link, Command::Reject(block)),
+            Action::Part { link, reason } => self.part(link, reason),
+            // The others are about pieces and files.
+            _ => {}
+        }
+    }
+
+    fn part(&mut self, id: LinkId, reason: PartReason) {
+        if let Some(link) = self.network.links.get(&id) {
+            let (address, client) = (link.address, &link.client);
+            if let PartReason::Liar { .. } = reason {
+                tracing::warn!("{address} ({client}) is banned: {reason}");
+                if self.network.banned.len() == BANNED_MAX {
+                    self.network.banned.pop_front();
+                }
+                self.network.banned.push_back((address.ip(), link.peer_id));
+            } else {
+                tracing::debug!("{address} ({client}): parting: {reason}");
+            }
+        }
+        self.forget_link(id);
+    }
+
+    /// Says what was queued. A connection that takes no more is over.
+    pub(super) fn flush(&mut self) {
+        let mut lost = Vec::new();
+        for (link, command) in std::mem::take(&mut self.network.outbox) {
+            if let Some(to) = self.network.links.get(&link)
+                && to.peer.send(command).is_err()
+            {
+                lost.push(link);
+            }
+        }
+        for link in lost {
+            self.drop_link(link);
+        }
+    }
+
+    fn closed_link(&mut self, id: LinkId, reason: &CloseReason) {
+        if let Some(link) = self.network.links.get(&id) {
+            tracing::debug!("{} ({}): {reason}", link.address, link.client);
+            self.drop_link(id);
+        }
+    }
+
+    fn drop_link(&mut self, id: LinkId) {
+        if self.forget_link(id) {
+            self.tell_swarm(SwarmEvent::LinkGone { link: id });
+        }
+    }
+
+    /// Ends a connection. True if there was one.
+    fn forget_link(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.network.links.remove(&id) else { return false };
+        self.network.known.part(link.info_hash, link.peer_id, id);
+        true
+    }
+
+    /// A bundle is left, and with it its links.
+    pub(super) fn drop_links_of(&mut self, id: BundleId) {
+        let links: Vec<LinkId> = self.network.links_of(id).map(|(link, _)| *link).collect();
+        for link in links {
+            self.forget_link(link);
+        }
+    }
+
+    /// How many hosts there is a connection to.
+    pub(super) fn peers_connected(&self) -> usize {
+        let peers: HashSet<PeerId> = self.network.links.values().map(|link| link.peer_id).collect();
+        peers.len()
+    }
+}
+
