@@ -40,7 +40,7 @@ fn it_comes_back_where_it_was() {
 
     // One peer comes by each form of an announce; they are told of each other.
     let (first, second) = (PeerId([b'a'; 20]), PeerId([b'b'; 20]));
-    let announce = GetAnnounce { info_hash, peer_id: first, port: 7001, left: 0, event: None, wanted: None, lease: None };
+    let announce = GetAnnounce { info_hash, peer_id: first, port: 7001, left: 0, event: None, wanted: None };
     assert_eq!(ask::announce(service.addr(), &announce).peers, []);
     let swarms = vec![SwarmAnnounce { info_hash, left: 5, event: None, wanted: None, lease: None }];
     let batch = BatchAnnounce { version: 1, peer_id: second, port: 7002, swarms, compact: false };

@@ -36,7 +36,7 @@ fn address(ip: &str, port: u16) -> SocketAddr {
 }
 
 fn peer(name: u8, port: u16, swarm: InfoHash) -> GetAnnounce {
-    GetAnnounce { info_hash: swarm, peer_id: PeerId([name; 20]), port, left: 1, event: None, wanted: None, lease: None }
+    GetAnnounce { info_hash: swarm, peer_id: PeerId([name; 20]), port, left: 1, event: None, wanted: None }
 }
 
 fn sorted(peers: &[SocketAddr]) -> Vec<SocketAddr> {
