@@ -1,0 +1,138 @@
+//! What is simulated.
+
+use std::time::Duration;
+
+use pkgtorrent_swarm::Settings;
+
+use crate::package::random_sizes;
+
+/// A crowd, its lines, and what befalls it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// All randomness of the run.
+    pub seed: u64,
+    /// How many hosts there are.
+    pub hosts: u32,
+    /// The sizes of the packages.
+    pub packages: Vec<u64>,
+    /// With more than one role a host wants every other package, and of the rest those of its role.
+    pub roles: u32,
+    /// What a host's line sends, in bytes a second.
+    pub host_up: u64,
+    /// What a host's line receives, in bytes a second.
+    pub host_down: u64,
+    /// What the origin's line sends, in bytes a second.
+    pub origin_up: u64,
+    /// From any one to any other.
+    pub latency: Duration,
+    /// Hosts start evenly within this time.
+    pub spread: Duration,
+    /// So many hosts have a line of a tenth of the rate.
+    pub stragglers: u32,
+    /// So many hosts send every block wrong.
+    pub liars: u32,
+    /// So many hosts cannot be connected to.
+    pub firewalled: u32,
+    /// So many hosts are complete from the start.
+    pub seeds: u32,
+    /// The seeds' lines are of a tenth of the rate.
+    pub are_seeds_slow: bool,
+    /// So many hosts vanish at this time, without a word.
+    pub vanish: Option<(Duration, u32)>,
+    /// When the tracker, plans and info dictionaries end.
+    pub service_dies_at: Option<Duration>,
+    /// When the web seed ends.
+    pub origin_dies_at: Option<Duration>,
+    /// Hosts learn of each other; without, each is alone with the origin.
+    pub are_introduced: bool,
+    /// Plans, info dictionaries and announces take their time of the origin's line.
+    pub is_service_on_line: bool,
+    /// A have message waits so long for others, or for the next message on its connection.
+    pub have_delay: Duration,
+    /// How many links a host has for one bundle.
+    pub links_max: usize,
+    /// How many of them it opens itself.
+    pub dials_max: usize,
+    /// How many peers are wanted of the tracker.
+    pub peers_wanted: usize,
+    /// A host leaves so long after it has all it wants.
+    pub seed_time: Option<Duration>,
+    /// The swarms' settings.
+    pub swarm: Settings,
+    /// The tracker's: how long a lease lasts that is not renewed.
+    pub lease_ttl: Duration,
+    /// The invariants of a swarm are checked after one of so many of its events; never if zero.
+    pub check_one_in: u32,
+    /// When a run is over although hosts are not done.
+    pub time_max: Duration,
+    /// The steps of the timeline.
+    pub timeline_step: Duration,
+}
+
+/// Bytes a second of so many megabits.
+#[must_use]
+pub fn megabits(megabits: f64) -> u64 {
+    // Rates are positive and far below 2^53.
+    (megabits * 125_000.0) as u64
+}
+
+impl Scenario {
+    /// Hosts that start at once, with lines of so many Mbit/s each way as the origin's, and want one set.
+    #[must_use]
+    pub fn crowd(seed: u64, hosts: u32, rate_mbit: f64, packages: usize, set_len: u64) -> Self {
+        let rate = megabits(rate_mbit);
+        Self {
+            seed,
+            hosts,
+            packages: random_sizes(seed, packages, set_len),
+            roles: 1,
+            host_up: rate,
+            host_down: rate,
+            origin_up: rate,
+            latency: Duration::from_millis(1),
+            spread: Duration::ZERO,
+            stragglers: 0,
+            liars: 0,
+            firewalled: 0,
+            seeds: 0,
+            are_seeds_slow: false,
+            vanish: None,
+            service_dies_at: None,
+            origin_dies_at: None,
+            are_introduced: true,
+            is_service_on_line: true,
+            have_delay: Duration::from_millis(10),
+            links_max: 50,
+            dials_max: 30,
+            peers_wanted: 50,
+            seed_time: None,
+            swarm: Settings::default(),
+            lease_ttl: Duration::from_secs(10),
+            check_one_in: 0,
+            time_max: Duration::from_secs(3600),
+            timeline_step: Duration::from_millis(500),
+        }
+    }
+
+    /// The crowd of the project's figures: 60 packages of 32 MB at 20 Mbit/s.
+    #[must_use]
+    pub fn install(seed: u64, hosts: u32) -> Self {
+        Self::crowd(seed, hosts, 20.0, 60, 32_000_000)
+    }
+
+    /// Whether a host wants a package.
+    pub(crate) fn wants(&self, host: u32, package: usize) -> bool {
+        let role = self.roles.max(1) as usize;
+        role == 1 || package.is_multiple_of(2) || (package / 2) % role == host as usize % role
+    }
+
+    /// The bytes that a host wants.
+    pub(crate) fn wanted_len(&self, host: u32) -> u64 {
+        let wanted = self.packages.iter().enumerate().filter(|(index, _)| self.wants(host, *index));
+        wanted.map(|(_, size)| size).sum()
+    }
+
+    pub(crate) fn rtt(&self) -> Duration {
+        2 * self.latency
+    }
+}

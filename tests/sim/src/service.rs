@@ -1,0 +1,260 @@
+//! The service beside the web seed: plans, info dictionaries and announces, with the real tracker and the real encodings.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use pkgtorrent_protocol::announce::{BatchAnswer, LeaseWish, SwarmAnswer};
+use pkgtorrent_protocol::peers::CompactPeers;
+use pkgtorrent_protocol::plan::{Plan, PlannedBundle, Policy, VERSION};
+use pkgtorrent_protocol::{PeerId, SetDigest, Sha256Digest};
+use pkgtorrent_swarm::Wish;
+use pkgtorrent_tracker::{Announce, Event, Introduction, LeaseQuestion, Settings, Tracker};
+
+use crate::happening::PlannedSwarm;
+use crate::package::Bundle;
+use crate::queue::Time;
+use crate::scenario::Scenario;
+
+/// The head of an answer of JSON.
+const HEAD_LEN: u64 = 200;
+
+const PORT: u16 = 6881;
+
+/// The service.
+pub(crate) struct Service {
+    tracker: Tracker,
+    peers_wanted: usize,
+    lease_ttl: Duration,
+    pub(crate) dies_at: Option<Time>,
+    /// When its answers so far have left.
+    pub(crate) free_at: Time,
+    pub(crate) plan_len: u64,
+    pub(crate) info_len: u64,
+    pub(crate) announce_len: u64,
+    pub(crate) announces: u64,
+}
+
+fn address(host: u32) -> SocketAddr {
+    // 10.0.0.0/8 has room for more hosts than any scenario.
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + host)), PORT)
+}
+
+fn host_at(address: &SocketAddr) -> Option<u32> {
+    match address.ip() {
+        IpAddr::V4(ip) => Some(u32::from(ip) - 0x0a00_0001),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn peer_id(host: u32) -> PeerId {
+    let mut id = *b"-PT0001-000000000000";
+    id[16..].copy_from_slice(&host.to_be_bytes());
+    PeerId(id)
+}
+
+/// Ranges as first piece and number.
+pub(crate) fn piece_ranges(ranges: &[std::ops::Range<u32>]) -> Vec<(u32, u32)> {
+    ranges.iter().map(|range| (range.start, range.end - range.start)).collect()
+}
+
+impl Service {
+    pub(crate) fn new(scenario: &Scenario, bundles: &[Bundle]) -> Self {
+        let settings = Settings { flood: None, lease_ttl: scenario.lease_ttl, ..Settings::default() };
+        let mut tracker = Tracker::new(settings, scenario.seed ^ 0x7ac);
+        for bundle in bundles {
+            tracker.register(bundle.info_hash, Duration::ZERO);
+        }
+        Self {
+            tracker,
+            peers_wanted: if scenario.are_introduced { scenario.peers_wanted } else { 0 },
+            lease_ttl: scenario.lease_ttl,
+            dies_at: scenario.service_dies_at.map(nanos),
+            free_at: 0,
+            plan_len: 0,
+            info_len: 0,
+            announce_len: 0,
+            announces: 0,
+        }
+    }
+
+    pub(crate) fn is_dead(&self, now: Time) -> bool {
+        self.dies_at.is_some_and(|at| at <= now)
+    }
+
+    /// Enters a host into its swarms and gives it a plan, and the length of that.
+    pub(crate) fn plan(
+        &mut self,
+        host: u32,
+        wanted: &[(u32, Vec<u32>)],
+        bundles: &[Bundle],
+        now: Time,
+    ) -> (Vec<PlannedSwarm>, u64) {
+        let now = Duration::from_nanos(now);
+        let hashes: Vec<_> = wanted.iter().map(|(bundle, _)| bundles[*bundle as usize].info_hash).collect();
+        let introductions = self
+            .tracker
+            .join(&hashes, peer_id(host), address(host), self.peers_wanted, now)
+            .expect("every swarm is registered");
+        let mut swarms = Vec::new();
+        let mut planned = Vec::new();
+        for ((bundle, files), introduction) in wanted.iter().zip(introductions) {
+            let lacks = ranges_of(&bundles[*bundle as usize], files);
+            let wish = LeaseWish { lacks, wants: true, ..LeaseWish::default() };
+            let lease = self.lease(host, &bundles[*bundle as usize], &wish, now);
+            planned.push(planned_bundle(&bundles[*bundle as usize], files, &introduction, lease.as_deref()));
+            swarms.push(self.swarm(*bundle, &introduction, lease));
+        }
+        let len = plan_len(planned) + HEAD_LEN;
+        self.plan_len += len;
+        (swarms, len)
+    }
+
+    fn swarm(&self, bundle: u32, introduction: &Introduction, lease: Option<Vec<(u32, u32)>>) -> PlannedSwarm {
+        let is_introduced = self.peers_wanted > 0;
+        let others = if is_introduced { (introduction.complete + introduction.incomplete).saturating_sub(1) } else { 0 };
+        PlannedSwarm { bundle, peers: introduction.peers.iter().filter_map(host_at).collect(), others, lease }
+    }
+
+    fn lease(&mut self, host: u32, bundle: &Bundle, wish: &LeaseWish, now: Duration) -> Option<Vec<(u32, u32)>> {
+        let question = LeaseQuestion {
+            info_hash: bundle.info_hash,
+            peer_id: peer_id(host),
+            address: address(host),
+            pieces: bundle.layout.pieces(),
+            wish,
+        };
+        if self.lease_ttl.is_zero() { None } else { self.tracker.lease(&question, now) }
+    }
+
+    /// Answers what a host says of leases; gives the length of the answer too.
+    pub(crate) fn wish(
+        &mut self,
+        host: u32,
+        index: u32,
+        bundle: &Bundle,
+        wish: &Wish,
+        wanted: usize,
+        now: Time,
+    ) -> (PlannedSwarm, u64) {
+        let wish = LeaseWish {
+            got: piece_ranges(&wish.got),
+            lacks: piece_ranges(&wish.lacks),
+            returned: false,
+            starved: wish.is_starved,
+            wants: wish.wants,
+        };
+        let now = Duration::from_nanos(now);
+        let introduction = self.announced(host, bundle, false, None, wanted, now);
+        let lease = self.lease(host, bundle, &wish, now);
+        let len = self.count_answer(vec![answer(bundle, &introduction, lease.clone())]);
+        (self.swarm(index, &introduction, lease), len)
+    }
+
+    fn announced(
+        &mut self,
+        host: u32,
+        bundle: &Bundle,
+        complete: bool,
+        event: Option<Event>,
+        wanted: usize,
+        now: Duration,
+    ) -> Introduction {
+        let (info_hash, address) = (bundle.info_hash, address(host));
+        let wanted = wanted.min(self.peers_wanted);
+        let announce = Announce { info_hash, peer_id: peer_id(host), address, complete, event, wanted };
+        self.tracker.announce(&announce, now).expect("the swarm is registered")
+    }
+
+    /// A host says that it is complete, still there, or leaves; gives what it is told and the answer's length.
+    pub(crate) fn announce(
+        &mut self,
+        host: u32,
+        swarms: &[(u32, bool, usize)],
+        event: Option<Event>,
+        bundles: &[Bundle],
+        now: Time,
+    ) -> (Vec<PlannedSwarm>, u64) {
+        let now = Duration::from_nanos(now);
+        let mut told = Vec::new();
+        let mut answers = Vec::new();
+        for (index, complete, wanted) in swarms {
+            let bundle = &bundles[*index as usize];
+            let introduction = self.announced(host, bundle, *complete, event, *wanted, now);
+            answers.push(answer(bundle, &introduction, None));
+            told.push(self.swarm(*index, &introduction, None));
+        }
+        let len = self.count_answer(answers);
+        (told, len)
+    }
+
+    fn count_answer(&mut self, swarms: Vec<SwarmAnswer>) -> u64 {
+        let answer = BatchAnswer { version: 1, interval: 60, swarms };
+        let len = serde_json::to_vec(&answer).map_or(0, |json| json.len() as u64) + HEAD_LEN;
+        self.announce_len += len;
+        self.announces += 1;
+        len
+    }
+}
+
+pub(crate) fn nanos(time: Duration) -> Time {
+    // Half a millennium fits.
+    time.as_nanos() as Time
+}
+
+/// The pieces of files, as ranges.
+fn ranges_of(bundle: &Bundle, files: &[u32]) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for file in files {
+        let extent = bundle.layout.extents()[*file as usize];
+        match ranges.last_mut() {
+            Some((first, pieces)) if *first + *pieces == extent.first_piece => *pieces += extent.pieces,
+            _ => ranges.push((extent.first_piece, extent.pieces)),
+        }
+    }
+    ranges
+}
+
+fn answer(bundle: &Bundle, introduction: &Introduction, lease: Option<Vec<(u32, u32)>>) -> SwarmAnswer {
+    SwarmAnswer::Known {
+        info_hash: bundle.info_hash,
+        complete: introduction.complete,
+        incomplete: introduction.incomplete,
+        peers: Vec::new(),
+        compact_peers: CompactPeers(introduction.peers.clone()),
+        lease,
+    }
+}
+
+fn planned_bundle(
+    bundle: &Bundle,
+    files: &[u32],
+    introduction: &Introduction,
+    lease: Option<&[(u32, u32)]>,
+) -> PlannedBundle {
+    let place = |file: &u32| (bundle.packages[*file as usize] as u32, bundle.layout.extents()[*file as usize].file);
+    PlannedBundle {
+        info_hash: bundle.info_hash,
+        info_len: bundle.info_len,
+        piece_len: bundle.layout.piece_len().bytes(),
+        files: files.iter().map(place).collect(),
+        peers: Vec::new(),
+        compact_peers: CompactPeers(introduction.peers.clone()),
+        complete: introduction.complete,
+        incomplete: introduction.incomplete,
+        lease: lease.unwrap_or_default().to_vec(),
+    }
+}
+
+fn plan_len(bundles: Vec<PlannedBundle>) -> u64 {
+    let plan = Plan {
+        version: VERSION,
+        set: SetDigest(Sha256Digest([7; 32])),
+        bundles,
+        unknown: Vec::new(),
+        web_seeds: vec!["http://mirror.example/pkgtorrent/v1/webseed/".into()],
+        torrents: "http://mirror.example/pkgtorrent/v1/torrents/".into(),
+        announce: "http://mirror.example/pkgtorrent/v1/announce".into(),
+        policy: Policy { announce_interval: 60, lease_ttl: 10 },
+    };
+    serde_json::to_vec(&plan).map_or(0, |json| json.len() as u64)
+}
