@@ -31,8 +31,17 @@ const LEFT_DIVISOR: u32 = 4;
 /// After holding off so many times in vain a host helps itself, whatever the tracker says.
 const WAITS_MAX: u32 = 3;
 
-/// Peers are far too slow if what is missing takes longer than this, and the origin gave twice as much.
+/// Peers are far too slow if what is missing takes longer than this, and the origin gave twice as much...
 const SLOW_ETA: Duration = Duration::from_secs(20);
+
+/// ... or longer than this, when nothing is known of the origin. It is asked for a little then, and known afterwards.
+const SLOW_ETA_UNKNOWN: Duration = Duration::from_secs(60);
+
+/// Peers have so long to get going before their rate is judged.
+const RATE_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long peers have before they can be too slow: at the start of a crowd nobody has anything to give.
+const SLOW_AFTER: Duration = Duration::from_secs(5);
 
 /// What the tracker has said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +69,12 @@ pub(crate) struct Guide {
     pub(crate) life: Duration,
     /// When a piece last came.
     pub(crate) brought: Duration,
+    /// Since when something is needed.
+    pub(crate) needs_since: Duration,
     /// Peers bring nothing, or far too little.
     pub(crate) is_starved: bool,
+    /// Since when something is wanted and there is somebody to bring it.
+    pub(crate) since: Duration,
     /// What peers brought.
     pub(crate) from_peers: Rate,
     /// The tracker was asked and has not answered.
@@ -83,7 +96,9 @@ impl Guide {
             given: 0,
             life: now,
             brought: now,
+            needs_since: now,
             is_starved: false,
+            since: now,
             from_peers: Rate::new(now),
             is_asked: false,
             asked_at: None,
@@ -213,6 +228,7 @@ impl Swarm {
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
         if crowd.needed.is_empty() || crowd.is_alone() {
             crowd.guide.lives(now);
+            crowd.guide.since = now;
             crowd.guide.is_starved = false;
             return;
         }
@@ -222,7 +238,7 @@ impl Swarm {
         let was_starved = crowd.guide.is_starved;
         let is_quiet = now.saturating_sub(crowd.guide.life) >= crowd.guide.hold_off();
         let origin_rate = self.origin_rate;
-        crowd.guide.is_starved = is_quiet || crowd.is_too_slow(origin_rate);
+        crowd.guide.is_starved = is_quiet || crowd.is_too_slow(origin_rate, now);
         if is_quiet {
             // One more time in vain; the next one is counted from now.
             crowd.guide.waits += 1;
@@ -268,10 +284,16 @@ impl Swarm {
 
 impl Crowd {
     /// Whether what is needed would take far too long at the peers' rate, and the origin is faster.
-    fn is_too_slow(&self, origin_rate: Option<f64>) -> bool {
+    fn is_too_slow(&self, origin_rate: Option<f64>, now: Duration) -> bool {
+        if now.saturating_sub(self.guide.since) < RATE_PATIENCE {
+            return false;
+        }
         let rate = self.guide.from_peers.get();
         let eta = self.needed_len() as f64 / rate.max(1.0);
-        eta > SLOW_ETA.as_secs_f64() && origin_rate.is_none_or(|origin| origin > 2.0 * rate)
+        match origin_rate {
+            Some(origin) => eta > SLOW_ETA.as_secs_f64() && origin > 2.0 * rate,
+            None => eta > SLOW_ETA_UNKNOWN.as_secs_f64(),
+        }
     }
 
     /// Panics unless the guide fits the crowd.

@@ -213,6 +213,7 @@ impl Swarm {
         if crowd.needed.is_empty() {
             crowd.guide.lives(now);
             crowd.guide.brought = now;
+            crowd.guide.needs_since = now;
         }
         crowd.offered.remove(&key.file);
         let is_under_way = self.files.get(key).is_some_and(|file| !file.is_given_up());
