@@ -1,12 +1,11 @@
 //! The command line of `pkgtorrent`. Its help texts are the manual page's too.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use pkgtorrent_settings::{SettingsError, wrong};
 
-use crate::settings::{DEFAULT_CONFIG, Keys, Service, Settings, default_state_dir};
+use crate::settings::{DEFAULT_CONFIG, Keys, Listen, Service, Settings, default_state_dir};
 
 /// What the exit status of `fetch` says.
 pub const FETCH_EXIT_STATUS: &str = "Exit status: 0 when every package is in place, 3 when some are left to the \
@@ -90,11 +89,11 @@ pub struct FetchArgs {
 
     /// The address for other hosts of an agent that is started for this [default: [::]:7071]
     ///
-    /// Agents do not fetch from each other yet: the address is checked and kept, and nothing listens there.
+    /// A port alone means all addresses of this host.
     ///
     /// When the port is busy, any free one is taken instead. An agent that runs already keeps its own.
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
 
     /// Start no agent: download within this command and leave nothing running
     #[arg(long)]
@@ -106,11 +105,11 @@ pub struct FetchArgs {
 pub struct AgentArgs {
     /// The address for other hosts [default: [::]:7071]
     ///
-    /// Agents do not fetch from each other yet: the address is checked and kept, and nothing listens there.
+    /// A port alone means all addresses of this host.
     ///
     /// When the port is busy, any free one is taken instead.
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
 
     /// Leave the terminal, and say `ready` on standard output once the socket can be asked: how `fetch` starts it
     #[arg(long, hide = true)]
@@ -227,7 +226,7 @@ mod tests {
             "store",
             "store add",
             "fetch --service mirror",
-            "fetch --listen 7071",
+            "fetch --listen host:7071",
             "agent start",
             "status extra",
             "stats",
@@ -263,7 +262,8 @@ mod tests {
         );
         assert_eq!(settings("fetch --service auto"), ("Auto".into(), 1));
         assert_eq!(settings("fetch --service="), ("None".into(), 1));
-        assert_eq!(settings("agent --listen 0.0.0.0:3"), (from_file, 3));
+        assert_eq!(settings("agent --listen 0.0.0.0:3"), (from_file.clone(), 3));
+        assert_eq!(settings("agent --listen 4"), (from_file, 4));
     }
 
     #[test]

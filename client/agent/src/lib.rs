@@ -8,6 +8,7 @@ pub mod files;
 pub mod log;
 mod memory;
 pub mod origin;
+pub mod peer;
 pub mod place;
 pub mod settings;
 pub mod start;

@@ -4,11 +4,13 @@
 //! made from it.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use pkgtorrent_protocol::networks::default_peer_networks;
 use pkgtorrent_settings::{SettingsError, keys, seconds, wrong};
 use reqwest::Url;
 use serde::Deserialize;
@@ -26,6 +28,10 @@ const SERVICE_PREFIX: &str = "/pkgtorrent/v1/";
 /// mirror that pkgtorrent is there to spare.
 const ORIGIN_CONNECTIONS_MAX: usize = 64;
 
+/// The most connections to other hosts: half of the descriptors that a process has by default, and far more than any
+/// host needs to reach everybody in few steps.
+const PEER_CONNECTIONS_MAX: usize = 512;
+
 /// The longest that an agent may be told to stay for nobody: a month.
 const STAY_MAX: u64 = 30 * 86_400;
 
@@ -37,8 +43,18 @@ keys! {
     /// package's own URL. When it is empty nothing is asked, and the package manager downloads as it always did. A
     /// service named by who calls `pkgtorrent fetch` counts more than this.
     service: Service = r#""""#,
-    /// The address for other hosts. Agents do not fetch from each other yet: nothing listens there.
-    listen: SocketAddr = r#""[::]:7071""#,
+    /// The address for other hosts, or only its port. When the port is busy any free one is taken instead. `[::]` is every
+    /// address of this host, those of IPv4 too.
+    listen: Listen = r#""[::]:7071""#,
+    /// The networks that other hosts are in: connections come from there and go there, and nowhere else.
+    peer_networks: Vec<IpNet> = r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7", "fe80::/10"]"#,
+    /// The most connections to other hosts at once, over all bundles.
+    peer_connections: usize = "200",
+    /// Bytes that are sent to other hosts in a second at most, over all connections. 0 means no limit.
+    upload_limit: u64 = "0",
+    /// Bytes that are taken from other hosts in a second at most, over all connections. 0 means no limit. Web seeds are
+    /// not held back.
+    download_limit: u64 = "0",
     /// Whether `pkgtorrent fetch` may leave an agent running that keeps sharing: `always`, `never`, or `auto`, which
     /// is always but in a chroot, a container or an image build.
     background: Background = r#""auto""#,
@@ -81,6 +97,8 @@ pub struct Settings {
     pub service: Service,
     /// Where other hosts reach the agent.
     pub listen: SocketAddr,
+    /// Which hosts those are, and how much they get.
+    pub peers: PeerSettings,
     /// Whether an agent may be left running.
     pub background: Background,
     /// The user that root runs the agent as.
@@ -96,6 +114,24 @@ pub struct Settings {
     /// How services and web seeds are reached.
     pub origin: OriginSettings,
 }
+
+/// Connections to other hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// The networks that they are in.
+    pub networks: Vec<IpNet>,
+    /// The most connections at once.
+    pub connections_max: usize,
+    /// Bytes a second that are sent; zero for as many as there are.
+    pub upload_limit: u64,
+    /// Bytes a second that are taken; zero for as many as there are.
+    pub download_limit: u64,
+}
+
+/// An address to listen on: with a host, or a port alone for all addresses of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Listen(pub SocketAddr);
 
 /// Which service is asked for plans.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -193,6 +229,27 @@ pub enum AddressError {
     /// Nothing can listen on port 0.
     #[error("{0:?} has port 0")]
     PortZero(String),
+    /// It is neither an address with a port nor a port.
+    #[error("{0:?} is no address to listen on: expected ADDRESS:PORT or PORT")]
+    NotListen(String),
+}
+
+impl FromStr for Listen {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = text.parse().map(|port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+        let address = port.ok().or_else(|| text.parse().ok());
+        address.map(Self).ok_or_else(|| AddressError::NotListen(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
 }
 
 impl FromStr for Service {
@@ -273,7 +330,15 @@ impl Keys {
         };
         Ok(Settings {
             service: self.service.unwrap_or_default(),
-            listen: self.listen.unwrap_or_else(|| SocketAddr::from(([0_u16; 8], 7071))),
+            listen: self
+                .listen
+                .map_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, 7071)), |listen| listen.0),
+            peers: PeerSettings {
+                networks: self.peer_networks.unwrap_or_else(default_peer_networks),
+                connections_max: peer_connections(self.peer_connections.unwrap_or(200))?,
+                upload_limit: self.upload_limit.unwrap_or(0),
+                download_limit: self.download_limit.unwrap_or(0),
+            },
             background: self.background.unwrap_or_default(),
             user: name,
             allowed_users,
@@ -290,6 +355,13 @@ fn user(key: &'static str, name: &str) -> Result<(), SettingsError> {
         return Err(wrong(key, format!("{name:?} is no user's name")));
     }
     Ok(())
+}
+
+fn peer_connections(count: usize) -> Result<usize, SettingsError> {
+    if (1..=PEER_CONNECTIONS_MAX).contains(&count) {
+        return Ok(count);
+    }
+    Err(wrong("peer_connections", format!("{count} is not between 1 and {PEER_CONNECTIONS_MAX}")))
 }
 
 fn connections(count: usize) -> Result<usize, SettingsError> {
@@ -405,6 +477,10 @@ mod tests {
             r#"
             service = "auto"
             listen = "127.0.0.1:0"
+            peer_networks = ["10.1.0.0/16", "fd00::/8"]
+            peer_connections = 7
+            upload_limit = 8
+            download_limit = 9
             background = "never"
             user = "carrier"
             allowed_users = ["alice"]
@@ -425,6 +501,12 @@ mod tests {
         let expected = Settings {
             service: Service::Auto,
             listen: "127.0.0.1:0".parse().expect("an address"),
+            peers: PeerSettings {
+                networks: vec!["10.1.0.0/16".parse().expect("one"), "fd00::/8".parse().expect("one")],
+                connections_max: 7,
+                upload_limit: 8,
+                download_limit: 9,
+            },
             background: Background::Never,
             user: "carrier".to_owned(),
             allowed_users: vec!["alice".to_owned()],
@@ -444,6 +526,14 @@ mod tests {
         };
         assert_eq!(settings, Ok(expected));
         assert_eq!(settled("proxy = \"none\"").expect("settles").origin.proxy, Proxy::None);
+    }
+
+    #[test]
+    fn a_port_alone_listens_on_all_addresses() {
+        for (text, address) in [("7071", "[::]:7071"), ("0.0.0.0:1", "0.0.0.0:1"), ("[::1]:0", "[::1]:0")] {
+            let listen = settled(&format!("listen = \"{text}\"")).expect("settles").listen;
+            assert_eq!(listen.to_string(), address);
+        }
     }
 
     #[test]
@@ -474,7 +564,16 @@ mod tests {
             r#"service = "http://mirror/?a=b""#,
             r#"service = "http://mirror/#a""#,
             r#"service = " ""#,
-            r#"listen = "7071""#,
+            r#"listen = "host:7071""#,
+            r#"listen = ":7071""#,
+            r#"listen = "70710""#,
+            "listen = 7071",
+            r#"peer_networks = ["10.0.0.1/33"]"#,
+            r#"peer_networks = "10.0.0.0/8""#,
+            "peer_connections = 0",
+            "peer_connections = 513",
+            "upload_limit = -1",
+            "download_limit = 1.5",
             r#"background = "sometimes""#,
             r#"user = """#,
             r#"user = "a:b""#,

@@ -1,0 +1,146 @@
+//! The first words on a connection: both sides say who they are, and the engine says whether it is wanted.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use pkgtorrent_protocol::InfoHash;
+use pkgtorrent_protocol::wire::{Features, HANDSHAKE_LEN, Handshake, HandshakeError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::connection::Connection;
+use super::conversation::{Conversation, Start};
+use super::event::{Command, Event, Hello, Peer, Welcome};
+use super::peers::Peers;
+
+/// Why nothing came of a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum GreetingError {
+    /// The network failed, or the peer closed the connection.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It speaks something else.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// It says too little too slowly.
+    #[error("it does not say in time who it is")]
+    TooSlow,
+    /// It is this agent.
+    #[error("it is this agent itself")]
+    Ourselves,
+    /// It answered for another bundle than it was asked for.
+    #[error("it shares another bundle")]
+    OtherBundle,
+    /// There are as many connections as may be.
+    #[error("there are too many connections")]
+    TooMany,
+    /// The engine does not want it.
+    #[error("it is not wanted")]
+    NotWelcome,
+}
+
+/// The other side of a handshake, and what came behind it.
+struct Greeted {
+    stream: TcpStream,
+    address: SocketAddr,
+    theirs: Handshake,
+    buffer: BytesMut,
+}
+
+/// Somebody has called: it says first who it is and what it wants.
+pub(super) async fn answer(
+    peers: &Peers,
+    mut stream: TcpStream,
+    address: SocketAddr,
+) -> Result<Connection, GreetingError> {
+    let (theirs, buffer) = read(peers, &mut stream).await?;
+    let room = peers.room().ok_or(GreetingError::TooMany)?;
+    let greeted = Greeted { stream, address, theirs, buffer };
+    let (welcome, commands) = ask_engine(peers, &greeted, false).await?;
+    // The engine has said yes: from here on it is told how it ends, so nothing may fail or wait here.
+    let handshake = ours(peers, theirs.info_hash);
+    Ok(connection(peers, greeted, welcome, commands, room, Some(handshake)))
+}
+
+/// We have called.
+pub(super) async fn call(
+    peers: &Peers,
+    mut stream: TcpStream,
+    address: SocketAddr,
+    info_hash: InfoHash,
+    room: OwnedSemaphorePermit,
+) -> Result<Connection, GreetingError> {
+    stream.write_all(&ours(peers, info_hash)).await?;
+    let (theirs, buffer) = read(peers, &mut stream).await?;
+    if theirs.info_hash != info_hash {
+        return Err(GreetingError::OtherBundle);
+    }
+    let greeted = Greeted { stream, address, theirs, buffer };
+    let (welcome, commands) = ask_engine(peers, &greeted, true).await?;
+    Ok(connection(peers, greeted, welcome, commands, room, None))
+}
+
+fn ours(peers: &Peers, info_hash: InfoHash) -> [u8; HANDSHAKE_LEN] {
+    Handshake { info_hash, peer_id: peers.shared().own, features: Features::OURS }.encode()
+}
+
+async fn read(peers: &Peers, stream: &mut TcpStream) -> Result<(Handshake, BytesMut), GreetingError> {
+    let mut buffer = BytesMut::with_capacity(HANDSHAKE_LEN);
+    loop {
+        if let Some(theirs) = Handshake::decode(&mut buffer)? {
+            if theirs.peer_id == peers.shared().own {
+                return Err(GreetingError::Ourselves);
+            }
+            return Ok((theirs, buffer));
+        }
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+    }
+}
+
+/// Asks the engine whether it wants this peer.
+async fn ask_engine(
+    peers: &Peers,
+    greeted: &Greeted,
+    is_dialled: bool,
+) -> Result<(Welcome, mpsc::Receiver<Command>), GreetingError> {
+    let (peer, commands) = Peer::channel();
+    let (welcome, answer) = oneshot::channel();
+    let hello = Hello {
+        info_hash: greeted.theirs.info_hash,
+        peer_id: greeted.theirs.peer_id,
+        address: greeted.address,
+        is_dialled,
+        is_fast: greeted.theirs.features.and(Features::OURS).fast,
+        peer,
+        welcome,
+    };
+    let told = peers.shared().events.send(Event::Hello(hello)).await;
+    told.map_err(|_| GreetingError::NotWelcome)?;
+    let welcome = answer.await.map_err(|_| GreetingError::NotWelcome)?;
+    Ok((welcome, commands))
+}
+
+fn connection(
+    peers: &Peers,
+    greeted: Greeted,
+    welcome: Welcome,
+    commands: mpsc::Receiver<Command>,
+    room: OwnedSemaphorePermit,
+    handshake: Option<[u8; HANDSHAKE_LEN]>,
+) -> Connection {
+    let start = Start {
+        info_hash: greeted.theirs.info_hash,
+        features: greeted.theirs.features.and(Features::OURS),
+        peer_ip: greeted.address.ip(),
+        port: peers.shared().port,
+        info_patience: peers.shared().patience.info,
+        handshake,
+    };
+    let link = welcome.link;
+    let conversation = Conversation::new(start, welcome);
+    Connection::new(peers.clone(), link, conversation, greeted.stream, greeted.buffer, commands, room)
+}
