@@ -43,6 +43,14 @@ impl Bench {
         Ok(Self { data, rounds, cores })
     }
 
+    /// Builds the foreign client that is no program of the distribution. It is a workspace of its own, and lies beside
+    /// the other programs.
+    pub(crate) fn build_rqbit(&self) -> anyhow::Result<()> {
+        let target = self.data.parent().context("the data lies in no target directory")?;
+        let mut command = cargo(&["build", "--manifest-path", "../rqbit/Cargo.toml"]);
+        run(command.arg("--target-dir").arg(target), "building pkgtorrent-rqbit")
+    }
+
     /// A directory for a service's state, on the same disk as the data and gone afterwards.
     pub(crate) fn fresh_state(&self) -> anyhow::Result<TempDir> {
         tempfile::tempdir_in(&self.data).context("a directory for the state")

@@ -15,16 +15,14 @@ mod bench;
 mod data;
 mod download;
 mod figures;
-mod netns;
-mod nginx;
 mod sample;
 mod scoreboard;
 mod transfer;
-mod usage;
 mod wrk;
 
 use bench::Bench;
-use scoreboard::Scoreboard;
+use figures::crowd::{CrowdOptions, Scenario};
+use scoreboard::{Scoreboard, Target};
 
 /// Measures what service and agent reach beside what they have to reach.
 ///
@@ -39,6 +37,8 @@ struct Arguments {
     /// How often each figure is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    #[command(flatten)]
+    crowd: CrowdOptions,
 }
 
 /// What can be measured alone.
@@ -66,6 +66,29 @@ enum Figure {
     Place,
     /// The memory of an agent that has nothing to do.
     Idle,
+    /// One host alone on a line, beside plain HTTP.
+    Alone,
+    /// Two hosts, beside plain HTTP.
+    Two,
+    /// 20 hosts on lines of 20 Mbit/s, beside all foreign clients.
+    Crowd,
+    /// The same at 50 Mbit/s, where processor time counts too.
+    Crowd50,
+    /// Hosts that start over ten seconds.
+    CrowdSpread,
+    /// A set of 4 MB.
+    CrowdSmall,
+    /// A set of 64 MB in few packages.
+    CrowdLarge,
+    /// 40 hosts on lines of 10 Mbit/s.
+    #[value(name = "crowd-40")]
+    Crowd40,
+    /// An origin on a line of 4 Mbit/s.
+    CrowdSlowOrigin,
+    /// A quarter of the hosts lost half-way.
+    CrowdLost,
+    /// A host on a line of a tenth of the rate.
+    CrowdStraggler,
 }
 
 impl Figure {
@@ -82,10 +105,23 @@ impl Figure {
             Self::Small => "small",
             Self::Place => "place",
             Self::Idle => "idle",
+            Self::Alone => "alone",
+            Self::Two => "two",
+            Self::Crowd => "crowd",
+            Self::Crowd50 => "crowd50",
+            Self::CrowdSpread => "crowd-spread",
+            Self::CrowdSmall => "crowd-small",
+            Self::CrowdLarge => "crowd-large",
+            Self::Crowd40 => "crowd-40",
+            Self::CrowdSlowOrigin => "crowd-slow-origin",
+            Self::CrowdLost => "crowd-lost",
+            Self::CrowdStraggler => "crowd-straggler",
         }
     }
 
-    fn measure(self, bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<()> {
+    fn measure(self, bench: &Bench, board: &mut Scoreboard, options: &CrowdOptions) -> anyhow::Result<()> {
+        let beside_http = figures::crowd::measure_beside_http;
+        let crowd = figures::crowd::measure;
         match self {
             Self::Build => figures::build::measure(bench, board),
             Self::Seen => figures::seen::measure(bench, board),
@@ -98,6 +134,17 @@ impl Figure {
             Self::Small => figures::host::measure_small(bench, board),
             Self::Place => figures::place::measure(bench, board),
             Self::Idle => figures::idle::measure(bench, board),
+            Self::Alone => beside_http(bench, board, "alone", 1, Target::Under(1.05)),
+            Self::Two => beside_http(bench, board, "two", 2, Target::Under(1.0)),
+            Self::Crowd => crowd(bench, board, Scenario::main(), options),
+            Self::Crowd50 => crowd(bench, board, Scenario::fast(), options),
+            Self::CrowdSpread => crowd(bench, board, Scenario::spread(), options),
+            Self::CrowdSmall => crowd(bench, board, Scenario::small(), options),
+            Self::CrowdLarge => crowd(bench, board, Scenario::large(), options),
+            Self::Crowd40 => crowd(bench, board, Scenario::many(), options),
+            Self::CrowdSlowOrigin => crowd(bench, board, Scenario::slow_origin(), options),
+            Self::CrowdLost => crowd(bench, board, Scenario::lost(), options),
+            Self::CrowdStraggler => crowd(bench, board, Scenario::straggler(), options),
         }
     }
 }
@@ -113,7 +160,7 @@ fn main() -> anyhow::Result<ExitCode> {
     for figure in chosen {
         eprintln!("{}", figure.name());
         // The test support panics where a test would have failed; the other figures are still worth measuring.
-        let outcome = catch_unwind(AssertUnwindSafe(|| figure.measure(&bench, &mut board)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| figure.measure(&bench, &mut board, &arguments.crowd)));
         let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("it panicked: see above")));
         if let Err(reason) = outcome {
             board.add_failure(figure.name(), &reason);

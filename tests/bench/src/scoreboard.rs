@@ -68,6 +68,7 @@ struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Scoreboard {
     rows: Vec<Row>,
+    tables: Vec<String>,
 }
 
 impl Scoreboard {
@@ -103,6 +104,11 @@ impl Scoreboard {
         });
     }
 
+    /// Adds a table that stands by itself.
+    pub(crate) fn add_table(&mut self, title: &str, table: &str) {
+        self.tables.push(format!("{title}\n{table}"));
+    }
+
     /// Whether some figure has no value.
     pub(crate) fn has_failures(&self) -> bool {
         self.rows.iter().any(|row| row.verdict == Verdict::NotMeasured)
@@ -135,6 +141,9 @@ impl fmt::Display for Scoreboard {
                 "{:figure$}  {:what$}  {:measured$}  {:target$}  {}",
                 row.figure, row.what, row.measured, row.target, row.verdict
             )?;
+        }
+        for table in &self.tables {
+            write!(f, "\n{table}")?;
         }
         Ok(())
     }

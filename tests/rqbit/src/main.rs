@@ -14,7 +14,7 @@ use librqbit::{
 
 struct Arguments {
     torrent: PathBuf,
-    directory: String,
+    directory: PathBuf,
     listen: SocketAddr,
 }
 
@@ -25,7 +25,7 @@ impl Arguments {
             bail!("usage: pkgtorrent-rqbit TORRENT DIRECTORY ADDRESS:PORT");
         };
         let listen = listen.parse().with_context(|| format!("{listen:?} is no address with a port"))?;
-        Ok(Self { torrent: torrent.into(), directory: directory.clone(), listen })
+        Ok(Self { torrent: torrent.into(), directory: directory.into(), listen })
     }
 }
 
@@ -45,15 +45,9 @@ async fn main() -> anyhow::Result<()> {
         }),
         ..SessionOptions::default()
     };
-    let session = Session::new_with_opts(PathBuf::from(&arguments.directory), options)
-        .await
-        .context("starting a session")?;
-    let options = AddTorrentOptions {
-        overwrite: true,
-        // Without the directory that is named like the torrent the files would lie elsewhere than with other clients.
-        output_folder: Some(arguments.directory),
-        ..AddTorrentOptions::default()
-    };
+    let session = Session::new_with_opts(arguments.directory, options).await.context("starting a session")?;
+    // Its files go into a directory with the torrent's name, as with other clients.
+    let options = AddTorrentOptions { overwrite: true, ..AddTorrentOptions::default() };
     let added = session.add_torrent(AddTorrent::from_bytes(torrent), Some(options)).await;
     let handle = match added.context("adding the torrent")? {
         AddTorrentResponse::Added(_, handle) => handle,

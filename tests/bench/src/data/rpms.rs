@@ -4,42 +4,52 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use pkgtorrent_fleet::Wanted;
 use pkgtorrent_test_support::{Repository, Rpm};
 
 use super::{Random, made_once};
 
 /// The directory's name says by which recipe it was made: whoever changes the recipe changes the number.
-const NAME: &str = "rpms-1";
+const NAME: &str = "rpms-2";
 
 /// What a host downloads in one transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Transaction {
     /// A host's monthly updates: 60 packages, 32 MB in all, of a repository's usual sizes.
     Updates,
+    /// 20 packages, 4 MB in all.
+    Few,
+    /// 10 packages, 64 MB in all.
+    Large,
     /// One package of 100 kB.
     Small,
 }
 
 impl Transaction {
-    const ALL: [Self; 2] = [Self::Updates, Self::Small];
+    const ALL: [Self; 4] = [Self::Updates, Self::Few, Self::Large, Self::Small];
 
     fn name(self) -> &'static str {
         match self {
             Self::Updates => "updates",
+            Self::Few => "few",
+            Self::Large => "large",
             Self::Small => "small",
         }
     }
 
     fn sizes(self) -> Vec<u64> {
         match self {
-            Self::Updates => updates(60, 32_000_000),
+            Self::Updates => log_normal(60, 32_000_000),
+            Self::Few => log_normal(20, 4_000_000),
+            Self::Large => log_normal(10, 64_000_000),
             Self::Small => vec![100_000],
         }
     }
 }
 
 /// Log-normal sizes of this sum, none so small that no package fits in.
-fn updates(count: usize, sum: u64) -> Vec<u64> {
+fn log_normal(count: usize, sum: u64) -> Vec<u64> {
     const SIZE_MIN: u64 = 8 << 10;
     let mut random = Random::new(3);
     let shares: Vec<f64> = (0..count).map(|_| random.log_normal(1.0, 1.2)).collect();
@@ -91,6 +101,11 @@ impl Rpms {
         self.bytes
     }
 
+    /// The packages as a crowd wants them.
+    pub(crate) fn wanted(&self) -> anyhow::Result<Wanted> {
+        Wanted::open(&self.root, self.transaction.name())
+    }
+
     /// The repository's path on a mirror of the root.
     pub(crate) fn url_path(&self) -> String {
         format!("/{}/", self.transaction.name())
@@ -118,6 +133,9 @@ mod tests {
         let mut sizes = Transaction::Updates.sizes();
         assert_eq!((sizes.len(), sizes.iter().sum::<u64>()), (60, 32_000_000));
         sizes.sort_unstable();
+        for (transaction, sum) in [(Transaction::Few, 4_000_000), (Transaction::Large, 64_000_000)] {
+            assert_eq!(transaction.sizes().iter().sum::<u64>(), sum);
+        }
         assert!(sizes[0] >= 8 << 10 && sizes[30] < 500_000 && sizes[59] > 1 << 20, "{sizes:?}");
     }
 }

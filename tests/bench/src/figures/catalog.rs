@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use pkgtorrent_fleet::usage::{self, Memory};
 use pkgtorrent_test_support::{Compression, Service};
 
 use crate::bench::{Bench, timed};
 use crate::data::catalog::{self, PACKAGES};
 use crate::sample::{Sample, Unit};
 use crate::scoreboard::{Scoreboard, Target};
-use crate::usage::{self, Memory};
 
 /// What is known of one start.
 struct Start {

@@ -3,17 +3,17 @@
 
 use std::cell::RefCell;
 
+use pkgtorrent_fleet::{Lines, Network, Rate};
 use pkgtorrent_test_support::{Host, Service};
 
 use crate::bench::{Bench, in_turns, milliseconds};
 use crate::data::rpms::{Rpms, Transaction};
 use crate::download::{By, Downloader};
-use crate::netns::Line;
 use crate::sample::{Sample, Unit};
 use crate::scoreboard::{Scoreboard, Target};
 
-/// The slow line, as `tc` writes it.
-const RATE: &str = "50mbit";
+/// How much the slow line carries, in Mbit/s.
+const RATE_MBIT: f64 = 50.0;
 
 /// How many pairs of downloads of a single small package are compared: milliseconds on a machine that has other things
 /// to do.
@@ -23,10 +23,11 @@ const SMALL_PAIRS: u32 = 20;
 pub(crate) fn measure_line(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<()> {
     let updates = Rpms::open(&bench.data, Transaction::Updates)?;
     let state = bench.fresh_state()?;
-    let line = Line::new(RATE)?;
-    let launch = bench.launch(&updates.root, &state).listen(&format!("{}:0", line.server_address()));
-    let service = line.server.inside(|| launch.start())?;
-    let pairs = line.client.inside(|| pairs(&updates, &service, By::RunningAgent, bench.rounds))??;
+    let network = Network::new(&Lines::even(1, Rate::mbit(RATE_MBIT)))?;
+    let (origin, host) = (network.origin(), &network.hosts()[0]);
+    let launch = bench.launch(&updates.root, &state).listen(&format!("{}:0", origin.address()));
+    let service = origin.inside(|| launch.start())?;
+    let pairs = host.inside(|| pairs(&updates, &service, By::RunningAgent, bench.rounds))??;
     report_ratio(board, "60 packages, 32 MB, 50 Mbit/s", &pairs, 1.05);
     Ok(())
 }

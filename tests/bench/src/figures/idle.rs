@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use pkgtorrent_fleet::usage;
 
 use crate::bench::Bench;
 use crate::data::rpms::{Rpms, Transaction};
 use crate::download::{By, Downloader};
 use crate::sample::{Sample, Unit};
 use crate::scoreboard::{Scoreboard, Target};
-use crate::usage;
 
 /// How long an agent rests before it counts as idle: its threads go after five seconds.
 const REST: Duration = Duration::from_secs(15);

@@ -6,17 +6,17 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use pkgtorrent_fleet::{Nginx, usage};
 use pkgtorrent_test_support::ask::PREFIX;
 use pkgtorrent_test_support::http::{self, Request};
+use pkgtorrent_test_support::process::free_port;
 
 use crate::bench::Bench;
 use crate::data::Random;
 use crate::data::packages::{Package, Packages, Repository};
-use crate::nginx::Nginx;
 use crate::sample::{Sample, Unit};
 use crate::scoreboard::{Scoreboard, Target};
 use crate::transfer::{self, Range};
-use crate::usage;
 
 /// How often each connection fetches its file in one round: seconds of work, so that the kernel's coarse count of
 /// processor time means something.
@@ -55,7 +55,7 @@ pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<(
     packages.warm(&mixed)?;
     let state = bench.fresh_state()?;
     let service = bench.launch(&packages.root, &state).start();
-    let nginx = Nginx::start(&packages.root)?;
+    let nginx = Nginx::start(&packages.root, SocketAddr::from(([127, 0, 0, 1], free_port())))?;
     let ours = Side { addr: service.addr(), pid: service.pid(), path: web_seed_path };
     let theirs = Side { addr: nginx.addr(), pid: nginx.pid(), path: |package| format!("/{}", package.path) };
     for side in [&ours, &theirs] {

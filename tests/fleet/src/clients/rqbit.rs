@@ -14,7 +14,6 @@ use crate::origin::Origin;
 /// The client with its arguments.
 pub(crate) fn command(torrent: &Path, directory: &Path, address: Ipv4Addr) -> Command {
     let mut command = Command::new(built("pkgtorrent-rqbit"));
-    // It takes the output folder for where the files go, without the directory that is named like the torrent.
     command.arg(torrent).arg(directory).arg(format!("{address}:{PEER_PORT}"));
     command
 }
