@@ -192,6 +192,8 @@ impl Swarm {
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
         crowd.guide.others = others;
         crowd.guide.is_asked = false;
+        // The first answer comes with the plan, unasked.
+        crowd.guide.asked_at.get_or_insert(now);
         if let Some(lease) = lease {
             crowd.guide.guidance = Guidance::Leases;
             let pieces = lease.iter().map(|range| u64::from(range.end.saturating_sub(range.start))).sum();
@@ -238,13 +240,13 @@ impl Swarm {
         let was_starved = crowd.guide.is_starved;
         let is_quiet = now.saturating_sub(crowd.guide.life) >= crowd.guide.hold_off();
         let origin_rate = self.origin_rate;
-        crowd.guide.is_starved = is_quiet || crowd.is_too_slow(origin_rate, now);
         if is_quiet {
             // One more time in vain; the next one is counted from now.
             crowd.guide.waits += 1;
             crowd.guide.life = now;
             crowd.guide.draw_hold_off(self.settings.hold_off, &mut self.random);
         }
+        crowd.guide.is_starved = crowd.guide.waits > 0 || crowd.is_too_slow(origin_rate, now);
         let (is_starved, helps_itself) = (crowd.guide.is_starved, crowd.guide.helps_itself());
         if is_quiet || is_starved != was_starved {
             self.is_origin_due = true;

@@ -1,5 +1,7 @@
 //! What peers say and send, and what becomes of it.
 
+use std::time::Duration;
+
 use pkgtorrent_protocol::wire::{Bitfield, Block};
 
 use crate::action::{Action, PartReason};
@@ -13,6 +15,9 @@ use crate::swarm::Swarm;
 
 /// A link that answered nothing so many times in a row is ended.
 const SILENCES_MAX: u32 = 2;
+
+/// How long a link that answered nothing is asked for nothing.
+const SILENCE_REST: Duration = Duration::from_secs(1);
 
 impl Swarm {
     pub(crate) fn linked(&mut self, id: LinkId, bundle: BundleId) {
@@ -220,7 +225,7 @@ impl Swarm {
         let now = self.now;
         let Some(link) = self.links.get_mut(&id) else { return };
         link.silences += 1;
-        link.rests_until = now + self.settings.silence_max;
+        link.rests_until = now + SILENCE_REST;
         let (silences, bundle, blocks) = (link.silences, link.bundle, link.asked.len() as u32);
         self.note(Happening::Silent { link: id, blocks });
         if silences >= SILENCES_MAX {

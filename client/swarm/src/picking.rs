@@ -83,7 +83,9 @@ impl Swarm {
         if self.assembling_len + piece_len > self.settings.assembling_len_max {
             return None;
         }
-        let piece = crowd.rarity.available().iter().copied().find(|piece| link.has.get(*piece))?;
+        // What only this link has does not count as available if it was silent, and is asked for nevertheless.
+        let pieces = if link.is_counted { crowd.rarity.available() } else { crowd.rarity.all() };
+        let piece = pieces.iter().copied().find(|piece| link.has.get(*piece))?;
         self.assemble(bundle, id, piece)
     }
 

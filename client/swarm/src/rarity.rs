@@ -54,6 +54,11 @@ impl Rarity {
         &self.order[self.ends[0]..]
     }
 
+    /// The pieces that may be asked for, the rarest first.
+    pub(crate) fn all(&self) -> &[u32] {
+        &self.order
+    }
+
     /// How many pieces may be asked for.
     pub(crate) fn len(&self) -> usize {
         self.order.len()

@@ -1,25 +1,31 @@
 //! What the swarm promises, one file per promise.
 //!
-//! Sources are written `s0`, files `f<bundle>.<file>`, requests `r0`. The pieces of a file are a string: `.` missing, `R`
-//! requested, `#` here.
+//! Sources are written `s0`, files `f<bundle>.<file>`, requests `r0`, links `l0`. The pieces of a file are a string: `.`
+//! missing, `R` requested of the origin, `A` asked of peers, `#` here; what a peer has is one of `#` and `.`. A block is
+//! `<piece>.<number>`: a piece has two here.
 
 mod corruption;
 mod failing_sources;
+mod first_copies;
+mod giving;
 mod giving_up;
 mod leaving;
+mod liars;
+mod peers;
 mod ranges;
 mod sharing;
 mod whole_files;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pkgtorrent_protocol::wire::{BLOCK_LEN, Block};
+use pkgtorrent_protocol::wire::{BLOCK_LEN, Bitfield, Block};
 use pkgtorrent_protocol::{BundleLayout, PieceLen};
 
 use crate::files::FileKey;
-use crate::{Action, BundleId, Event, FileIndex, Outcome, RequestId, Settings, SourceId, Swarm};
+use crate::{Action, BundleId, Event, FileIndex, LinkId, Outcome, RequestId, Settings, SourceId, Swarm};
 
 const PIECE: u64 = PieceLen::Small.bytes() as u64;
 
@@ -162,6 +168,77 @@ impl Host {
                 format!("ask tracker: got {:?}, lacks {:?}{starved}", wish.got, wish.lacks)
             }
         }
+    }
+
+    /// A peer that answers and has these pieces.
+    fn peer(&mut self, link: u64, pieces: &str) -> Vec<String> {
+        let mut actions = self.tell(Event::Linked { link: LinkId(link), bundle: BundleId(0) });
+        actions.extend(self.tell(Event::Unchoked { link: LinkId(link) }));
+        let mut has = Bitfield::none(self.layouts[&0].pieces());
+        for (piece, sign) in (0..).zip(pieces.chars()) {
+            if sign == '#' {
+                has.set(piece);
+            }
+        }
+        actions.extend(self.tell(Event::Has { link: LinkId(link), pieces: has }));
+        actions
+    }
+
+    fn have(&mut self, link: u64, piece: u32) -> Vec<String> {
+        self.tell(Event::Have { link: LinkId(link), pieces: vec![piece] })
+    }
+
+    fn block(&self, piece: u32, number: u32) -> Block {
+        let begin = number * BLOCK_LEN;
+        let len = self.swarm.crowds[&BundleId(0)].piece_len(piece);
+        Block { piece, begin, len: BLOCK_LEN.min(len - begin) }
+    }
+
+    fn arrive(&mut self, link: u64, piece: u32, number: u32) -> Vec<String> {
+        let block = self.block(piece, number);
+        self.tell(Event::Arrived { link: LinkId(link), block })
+    }
+
+    /// Both blocks of a piece arrive, and it is right.
+    fn arrive_whole(&mut self, link: u64, piece: u32) -> Vec<String> {
+        let mut actions = self.arrive(link, piece, 0);
+        actions.extend(self.arrive(link, piece, 1));
+        actions.extend(self.right(piece, &[]));
+        actions
+    }
+
+    fn right(&mut self, piece: u32, wrong: &[u32]) -> Vec<String> {
+        self.tell(Event::PieceVerified { bundle: BundleId(0), piece, wrong: wrong.to_vec() })
+    }
+
+    fn wrong(&mut self, piece: u32) -> Vec<String> {
+        self.tell(Event::PieceCorrupt { bundle: BundleId(0), piece })
+    }
+
+    fn asked(&mut self, link: u64, piece: u32, number: u32) -> Vec<String> {
+        let block = self.block(piece, number);
+        self.tell(Event::Asked { link: LinkId(link), block })
+    }
+
+    fn sent(&mut self, link: u64, piece: u32, number: u32) -> Vec<String> {
+        let block = self.block(piece, number);
+        self.tell(Event::Sent { link: LinkId(link), block })
+    }
+
+    fn guided(&mut self, others: u32, lease: &[Range<u32>]) -> Vec<String> {
+        self.tell(Event::Guided { bundle: BundleId(0), others, lease: Some(lease.to_vec()) })
+    }
+
+    /// Lets time pass in small steps, as an agent does.
+    fn pass(&mut self, time: Duration) -> Vec<String> {
+        let until = self.now + time;
+        let mut actions = Vec::new();
+        while let Some(at) = self.swarm.wake_at().filter(|at| *at <= until) {
+            self.now = at;
+            actions.extend(self.tell(Event::Tick));
+        }
+        self.now = until;
+        actions
     }
 
     /// The pieces of a wanted file.

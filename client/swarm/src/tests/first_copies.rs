@@ -1,0 +1,103 @@
+//! When the origin is asked although there are peers.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn requests(actions: &[String]) -> Vec<&String> {
+    actions.iter().filter(|action| action.starts_with('r') && action.contains(" s0 ")).collect()
+}
+
+/// A host with one web seed and one file of ten pieces, that is told of others.
+fn host(lease: &[Range<u32>]) -> (Host, Vec<String>) {
+    let mut host = Host::new().with_files(&[10]);
+    host.guided(5, lease);
+    let actions = host.want(0, 0);
+    (host, actions)
+}
+
+#[test]
+fn alone_everything_comes_from_the_origin() {
+    let mut host = Host::new().with_files(&[10]);
+    host.guided(0, &[0..10]);
+    assert_eq!(requests(&host.want(0, 0)).len(), 3);
+}
+
+#[test]
+fn with_others_only_the_lease_is_fetched() {
+    let (mut host, actions) = host(&[4..7]);
+    assert_eq!(actions, ["r0 s0 f0.0 ....RR....", "r1 s0 f0.0 ......R..."]);
+    host.peer(0, "..........");
+    assert_eq!(requests(&host.bring_all(0)), requests(&[]));
+    assert_eq!(requests(&host.pass(SECOND)), requests(&[]), "the rest is others'");
+}
+
+#[test]
+fn a_leased_piece_that_a_peer_has_is_not_fetched() {
+    let mut host = Host::new().with_files(&[10]);
+    host.guided(5, &[]);
+    host.want(0, 0);
+    host.peer(0, ".....#....");
+    let actions = host.guided(5, &[4..7]);
+    assert_eq!(actions, ["r0 s0 f0.0 ....R....."]);
+    assert_eq!(host.bring_all(0).last().map(String::as_str), Some("r1 s0 f0.0 ......R..."));
+}
+
+#[test]
+fn when_nothing_comes_the_tracker_is_asked_and_then_nobody() {
+    let (mut host, actions) = host(&[]);
+    assert_eq!(actions, NOTHING);
+    let actions = host.pass(3 * SECOND + SECOND / 2);
+    assert_eq!(actions, ["ask tracker: got [], lacks [0..10], starved"], "once");
+    host.guided(5, &[]);
+    let actions = host.pass(8 * SECOND);
+    assert!(!requests(&actions).is_empty(), "holding off ends: {actions:?}");
+}
+
+#[test]
+fn a_first_copy_at_a_peer_is_a_reason_to_wait_on() {
+    let (mut host, _) = host(&[]);
+    host.tell(Event::Linked { link: LinkId(0), bundle: BundleId(0) });
+    host.tell(Event::Unchoked { link: LinkId(0) });
+    for piece in 0..10 {
+        let mut actions = host.have(0, piece);
+        actions.extend(host.pass(SECOND));
+        actions.extend(host.arrive_whole(0, piece));
+        assert!(!actions.iter().any(|action| action.starts_with("ask tracker")), "{actions:?}");
+        assert!(requests(&actions).is_empty(), "{actions:?}");
+    }
+}
+
+#[test]
+fn a_tracker_that_does_not_answer_is_not_waited_for() {
+    let (mut host, _) = host(&[]);
+    host.peer(0, "..........");
+    let actions = host.tell(Event::Unguided { bundle: BundleId(0) });
+    assert_eq!(requests(&actions).len(), 1, "{actions:?}");
+    let (first, pieces) = host.requests[&0];
+    assert!(pieces <= 8 && first + pieces <= 10);
+}
+
+#[test]
+fn more_is_asked_for_before_the_lease_is_at_its_end() {
+    let (mut host, _) = host(&[0..4]);
+    host.now += SECOND;
+    assert_eq!(host.bring(0, "##", Outcome::Complete), NOTHING, "half of it is left");
+    let actions = host.verified(1, 2);
+    assert_eq!(
+        actions.iter().filter(|action| action.starts_with("ask tracker")).collect::<Vec<_>>(),
+        ["ask tracker: got [0..3], lacks [3..10]"]
+    );
+}
+
+#[test]
+fn decisions_are_noted() {
+    let (mut host, _) = host(&[4..7]);
+    host.peer(0, "..........");
+    host.pass(20 * SECOND);
+    let notes: Vec<crate::Happening> = host.swarm.notes().map(|note| note.what).collect();
+    let bundle = BundleId(0);
+    assert!(notes.contains(&crate::Happening::Leased { bundle, pieces: 3 }), "{notes:?}");
+    assert!(notes.contains(&crate::Happening::Linked { link: LinkId(0), bundle }));
+    assert!(notes.iter().any(|note| matches!(note, crate::Happening::Starved { .. })), "{notes:?}");
+}
