@@ -119,6 +119,19 @@ mod tests {
     }
 
     #[test]
+    fn as_many_hosts_as_one_address_may_list_can_all_announce_for_their_leases() {
+        let mut guard = FloodGuard::new(FloodLimit::default(), &AddressHash::new(9));
+        let hosts = crate::Settings::default().peers_per_address_max;
+        // All of them join in one instant, and announce every 0.3 seconds for half a minute.
+        for round in 0..100 {
+            let now = Duration::from_millis(300 * round);
+            for host in 0..hosts {
+                assert_eq!(guard.take(ip(1), now), Ok(()), "host {host} in round {round}");
+            }
+        }
+    }
+
+    #[test]
     fn a_flood_is_not_forgotten_when_generations_turn() {
         let mut guard = guard(100);
         // Two seconds fill a bucket and turn a generation; the address never stops for five of them.

@@ -303,7 +303,7 @@ impl Leases {
             free = longest(free, terms.random).into_iter().collect();
         }
         let lease = Stretch { end: 0, holder: host, since: now, starved: false };
-        free.into_iter().fold(false, |granted, range| self.lease(range, lease, terms) || granted)
+        free.into_iter().filter(|&range| self.lease(range, lease, terms)).count() > 0
     }
 
     fn free_within(&self, lacks: &[Range]) -> Vec<Range> {

@@ -86,7 +86,9 @@ fn assert_is_allowed(checked: &CheckedPlan, plan: &Plan) {
             assert!(package < usize::from(PACKAGES) && packages.insert(package), "package {package}");
             assert!(file < 2 * BUNDLE_PIECES_MAX);
         }
-        assert!(bundle.peers.len() <= FIRST_PEERS_MAX && planned.peers.starts_with(&bundle.peers));
+        let peers: Vec<_> = planned.peers.iter().chain(&planned.compact_peers.0).copied().collect();
+        assert!(bundle.peers.len() <= FIRST_PEERS_MAX && peers.starts_with(&bundle.peers));
+        assert!(planned.lease.starts_with(&bundle.lease));
     }
     let unknown: Vec<usize> =
         (0..usize::from(PACKAGES)).filter(|package| !packages.contains(package)).collect();

@@ -103,20 +103,22 @@ fn a_crowd_shares_all_pieces_out_and_none_to_two() {
             scope.spawn(move || join(site, host));
         }
     });
-    let mut shared = BTreeSet::new();
+    let (mut shared, mut holders) = (BTreeSet::new(), 0);
     for host in 1..=20 {
         let lease = say(&site, swarm, host, LeaseWish::default());
-        assert!((5..=40).contains(&lease.len()), "host {host} holds {}", lease.len());
+        holders += u32::from(!lease.is_empty());
+        assert!(lease.len() <= 40, "host {host} holds {}", lease.len());
         for piece in lease {
             assert!(shared.insert(piece), "piece {piece} is leased twice");
         }
     }
+    assert!(holders >= 8, "{holders} holders");
     assert_eq!(shared.len() as u32, PIECES);
     wait_for("the metrics", Duration::from_secs(20), || {
         (site.service.metric("pkgtorrent_leased_pieces") == f64::from(PIECES)).then_some(())
     });
-    assert!(site.service.metric("pkgtorrent_leases_stolen_total") >= 19.0);
-    assert!(site.service.metric("pkgtorrent_leases_granted_total") >= 20.0);
+    assert!(site.service.metric("pkgtorrent_leases_stolen_total") >= 7.0);
+    assert!(site.service.metric("pkgtorrent_leases_granted_total") >= 8.0);
 }
 
 #[test]
