@@ -73,7 +73,7 @@ fn what_a_silent_peer_owes_is_asked_of_others_and_it_is_left_when_it_stays_silen
     let mut host = host(&[2]);
     host.peer(0, "##");
     assert_eq!(host.picture(0, 0), "AA");
-    let actions = host.pass(4 * SECOND);
+    let actions = host.pass(3 * SECOND + SECOND / 2);
     assert!(actions.contains(&"cancel l0 0.0".to_owned()), "{actions:?}");
     let asked = host.peer(1, "##");
     assert_eq!(asked.iter().filter(|action| action.starts_with("ask l1")).count(), 4, "{asked:?}");
