@@ -170,3 +170,22 @@ fn main() -> anyhow::Result<ExitCode> {
     let is_bad = board.has_failures() || (arguments.strict && board.has_misses());
     Ok(ExitCode::from(u8::from(is_bad)))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_takes_every_figure_by_its_name_on_the_scoreboard() {
+        Arguments::command().debug_assert();
+        for figure in Figure::value_variants() {
+            let arguments = Arguments::try_parse_from(["bench", figure.name()]);
+            assert_eq!(arguments.expect("a figure's name").figures, [*figure]);
+        }
+        let arguments = ["bench", "crowd", "--hosts", "4", "--clients", "pkgtorrent,super-seeding"];
+        assert!(Arguments::try_parse_from(arguments).is_ok());
+        assert!(Arguments::try_parse_from(["bench", "crowd", "--clients", "nobody"]).is_err());
+    }
+}

@@ -296,7 +296,7 @@ impl std::fmt::Display for Row<'_> {
         let sent = outcome.application_copies().map_or("-".into(), |copies| format!("{copies:.2}"));
         write!(
             f,
-            "{:24}  {:>6.2} s {:>6.2}x  {:>5.2}x  {:>7.2}  {:>8}  {:>4.0} %  {:>6.1} s  {:>6.0} MB",
+            "{:26}  {:>6.2} s {:>6.2}x  {:>5.2}x  {:>7.2}  {:>8}  {:>4.0} %  {:>6.1} s  {:>6.0} MB",
             outcome.client,
             outcome.last().as_secs_f64(),
             over(outcome.last(), outcome.floor),
@@ -313,7 +313,7 @@ impl std::fmt::Display for Row<'_> {
 /// Everybody's outcomes, times as multiples of the floor.
 fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
-        "{:24}  {:>8} {:>7}  {:>6}  {:>7}  {:>8}  {:>6}  {:>8}  {:>9}\n",
+        "{:26}  {:>8} {:>7}  {:>6}  {:>7}  {:>8}  {:>6}  {:>8}  {:>9}\n",
         "who", "last", "/floor", "median", "copies", "answers", "peers", "CPU", "memory"
     );
     for outcome in outcomes {
