@@ -40,9 +40,6 @@ const SLOW_ETA_UNKNOWN: Duration = Duration::from_secs(60);
 /// Peers have so long to get going before their rate is judged.
 const RATE_PATIENCE: Duration = Duration::from_secs(4);
 
-/// How long peers have before they can be too slow: at the start of a crowd nobody has anything to give.
-const SLOW_AFTER: Duration = Duration::from_secs(5);
-
 /// What the tracker has said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guidance {
@@ -69,8 +66,6 @@ pub(crate) struct Guide {
     pub(crate) life: Duration,
     /// When a piece last came.
     pub(crate) brought: Duration,
-    /// Since when something is needed.
-    pub(crate) needs_since: Duration,
     /// Peers bring nothing, or far too little.
     pub(crate) is_starved: bool,
     /// Since when something is wanted and there is somebody to bring it.
@@ -96,7 +91,6 @@ impl Guide {
             given: 0,
             life: now,
             brought: now,
-            needs_since: now,
             is_starved: false,
             since: now,
             from_peers: Rate::new(now),

@@ -83,6 +83,7 @@ impl Swarm {
             return;
         }
         let bundle = link.bundle;
+        self.received.add(block.len, now);
         self.hungry.insert(id);
         self.count_again(id);
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };

@@ -1,6 +1,8 @@
 //! What to ask peers for.
 
-use pkgtorrent_protocol::wire::Block;
+use std::ops::Bound;
+
+use pkgtorrent_protocol::wire::{BLOCK_LEN, Block};
 
 use crate::action::Action;
 use crate::assembly::Assembly;
@@ -11,18 +13,47 @@ use crate::swarm::Swarm;
 /// Towards the end a block is asked of so many peers at once: the last one waits for the faster of the two.
 const ASKED_MAX: usize = 2;
 
+/// However slow our line seems to be, so many blocks are asked for at once: a second's worth at 2 Mbit/s, from which a
+/// fast line finds its rate within a few round trips.
+const ASKED_LEAST: usize = 16;
+
 impl Swarm {
     /// Asks every link that may have something to give for what it can.
     pub(crate) fn feed(&mut self) {
-        while let Some(id) = self.hungry.pop_first() {
-            while let Some(block) = self.next_block(id) {
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.ask(block, self.now);
-                    self.actions.push(Action::Ask { link: id, block });
-                }
+        let asked_max = self.asked_max();
+        let mut asked: usize = self.links.values().map(|link| link.asked.len()).sum();
+        while let Some(id) = self.next_hungry() {
+            while asked < asked_max
+                && let Some(block) = self.next_block(id)
+                && let Some(link) = self.links.get_mut(&id)
+            {
+                link.ask(block, self.now);
+                asked += 1;
+                self.actions.push(Action::Ask { link: id, block });
             }
             self.tell_interest(id);
+            self.fed_last = id;
+            if asked >= asked_max {
+                // It goes on with the next one when something has come.
+                self.hungry.insert(id);
+                return;
+            }
         }
+    }
+
+    /// How many blocks all peers together are asked for: what our own line takes within the time that they may wait.
+    /// More would only queue up before it, until every peer seems to be silent.
+    fn asked_max(&self) -> usize {
+        let wanted = self.received.get() * self.settings.line_time.as_secs_f64() / f64::from(BLOCK_LEN);
+        (wanted as usize).max(ASKED_LEAST)
+    }
+
+    /// Takes turns, so that what one link leaves of the line is not always the same one's.
+    fn next_hungry(&mut self) -> Option<LinkId> {
+        let behind = (Bound::Excluded(self.fed_last), Bound::Unbounded);
+        let next = self.hungry.range(behind).next().or_else(|| self.hungry.first()).copied()?;
+        self.hungry.remove(&next);
+        Some(next)
     }
 
     fn tell_interest(&mut self, id: LinkId) {

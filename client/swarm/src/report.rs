@@ -45,6 +45,7 @@ impl Swarm {
         if let Some(crowd) = self.crowds.get_mut(&bundle) {
             crowd.guide.lives(self.now);
             crowd.guide.brought = self.now;
+            self.received.add(crowd.piece_len(piece), self.now);
         }
         self.complete_if_whole(key);
         self.ask_tracker_if_due(bundle);

@@ -29,6 +29,9 @@ pub struct Settings {
     pub pipeline_min: usize,
     /// ... and at most for so many: 8 MiB.
     pub pipeline_max: usize,
+    /// All peers together are asked for as much as this host's line brings in this time. Longer than a block waits in the
+    /// queues of busy peers, or a fast line is taken for a slow one; shorter than `silence_max`.
+    pub line_time: Duration,
     /// How many bytes of unfinished pieces peers are asked for at once: what they take of memory.
     pub assembling_len_max: u64,
     /// How many peers are sent to at once. Few finish pieces one after the other, so that each can soon be given on by
@@ -61,6 +64,7 @@ impl Default for Settings {
             pipeline_time: Duration::from_millis(300),
             pipeline_min: 4,
             pipeline_max: 512,
+            line_time: Duration::from_secs(2),
             assembling_len_max: 24 << 20,
             upload_slots: 8,
             silence_max: Duration::from_secs(3),

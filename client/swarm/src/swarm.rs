@@ -13,7 +13,7 @@ use crate::file::{File, Stage};
 use crate::files::{FileKey, Files};
 use crate::identity::{BundleId, FileIndex, LinkId, SourceId};
 use crate::journal::{Happening, Journal, Note};
-use crate::link::Link;
+use crate::link::{Link, Rate};
 use crate::piece::{Piece, Pieces};
 use crate::request::Requests;
 use crate::settings::Settings;
@@ -37,6 +37,10 @@ pub struct Swarm {
     pub(crate) uploads: Uploads,
     /// The links that may find something to ask for.
     pub(crate) hungry: BTreeSet<LinkId>,
+    /// The link that had the last turn.
+    pub(crate) fed_last: LinkId,
+    /// What came lately, from peers and the origin.
+    pub(crate) received: Rate,
     /// The length of all pieces that are put together from peers' blocks.
     pub(crate) assembling_len: u64,
     /// Something happened that may let the origin be asked for more.
@@ -67,6 +71,8 @@ impl Swarm {
             links: BTreeMap::new(),
             uploads: Uploads::default(),
             hungry: BTreeSet::new(),
+            fed_last: LinkId(0),
+            received: Rate::new(Duration::ZERO),
             assembling_len: 0,
             is_origin_due: false,
             origin_rate: None,
@@ -213,7 +219,6 @@ impl Swarm {
         if crowd.needed.is_empty() {
             crowd.guide.lives(now);
             crowd.guide.brought = now;
-            crowd.guide.needs_since = now;
         }
         crowd.offered.remove(&key.file);
         let is_under_way = self.files.get(key).is_some_and(|file| !file.is_given_up());
