@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::files::StateDir;
-use crate::origin::{PlanError, ServiceUrl, check};
+use crate::origin::{Info, PlanError, ServiceUrl, check};
 use crate::settings::{Keys, StoreLimits};
 
 const SERVICE: &str = "http://127.0.0.1:1/";
@@ -70,7 +70,11 @@ impl Host {
         let settings = Keys::default().settle().unwrap();
         let http = Http::new(&settings.origin).unwrap();
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let engine = Engine::new(&settings, store, http, sender, 1, Description::default());
+        let (peers, _) = mpsc::channel(peer::EVENTS_MAX);
+        let peer_id = PeerId([1; 20]);
+        let peers = Peers::new(&settings.peers, peer::Patience::default(), peer_id, None, peers);
+        let identity = Identity { peers, peer_id, port: None, seed: 1 };
+        let engine = Engine::new(&settings, store, http, sender, identity, Description::default());
         let mut host = Self { engine, events, answers: HashMap::new(), directory };
         for session in [ALICE, BOB] {
             let (answers, queue) = mpsc::channel(ANSWERS_MAX);
@@ -115,9 +119,10 @@ impl Host {
         let id = PlanId(self.engine.next_plan - 1);
         self.tell(Task::Planned { plan: id, result: Ok(Box::new(plan)), took: Duration::ZERO });
         let informed = infos.into_iter().map(|info| {
-            let hash = InfoHash::of(&info.encode().unwrap());
-            let (bundle, service) = (self.engine.bundle_ids[&hash], SERVICE.to_owned());
-            Task::Informed { bundle, service, result: Ok(Arc::new(info)), took: Duration::ZERO }
+            let bytes = bytes::Bytes::from(info.encode().unwrap());
+            let (bundle, service) = (self.engine.bundle_ids[&InfoHash::of(&bytes)], SERVICE.to_owned());
+            let info = Info { bundle: Arc::new(info), bytes };
+            Task::Informed { bundle, service, result: Ok(info), took: Duration::ZERO }
         });
         informed.collect()
     }
