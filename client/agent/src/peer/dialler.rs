@@ -40,11 +40,10 @@ async fn connect(
     let connected = timeout(patience.dial, TcpStream::connect(address)).await;
     let stream = connected.map_err(|_| DialError::TooSlow)?.map_err(DialError::Connect)?;
     socket::set_up(&stream).map_err(DialError::Connect)?;
-    let call = greeting::call(peers, stream, address, info_hash, room);
-    match timeout(patience.handshake, call).await {
-        Ok(Ok(connection)) => Ok(Some(connection)),
-        Ok(Err(GreetingError::NotWelcome)) => Ok(None),
-        Ok(Err(error)) => Err(DialError::Greeting(error)),
-        Err(_) => Err(DialError::TooSlow),
+    let called = timeout(patience.handshake, greeting::call(peers, stream, address, info_hash)).await;
+    match greeting::enter(peers, called.map_err(|_| DialError::TooSlow)??, room).await {
+        Ok(connection) => Ok(Some(connection)),
+        Err(GreetingError::NotWelcome) => Ok(None),
+        Err(error) => Err(DialError::Greeting(error)),
     }
 }

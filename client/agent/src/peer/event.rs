@@ -147,8 +147,7 @@ pub struct Hello {
     pub is_fast: bool,
     /// The way to it.
     pub peer: Peer,
-    /// Where to let it in. If nobody takes the welcome the connection has ended before, and nothing more is heard of it;
-    /// else [`Event::Closed`] will be the last.
+    /// Where to let it in. Whoever is welcomed, [`Event::Closed`] will be the last of it.
     pub welcome: oneshot::Sender<Welcome>,
 }
 

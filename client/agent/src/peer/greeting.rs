@@ -41,45 +41,51 @@ pub enum GreetingError {
     NotWelcome,
 }
 
-/// The other side of a handshake, and what came behind it.
-struct Greeted {
+/// A peer that has said who it is.
+pub(super) struct Greeted {
     stream: TcpStream,
     address: SocketAddr,
     theirs: Handshake,
+    /// What came behind it.
     buffer: BytesMut,
+    /// Whether we have said who we are.
+    is_answered: bool,
 }
 
-/// Somebody has called: it says first who it is and what it wants.
-pub(super) async fn answer(
+/// Somebody has called: it says first who it is and what it wants. The time is for the caller to limit.
+pub(super) async fn listen(
     peers: &Peers,
     mut stream: TcpStream,
     address: SocketAddr,
-) -> Result<Connection, GreetingError> {
+) -> Result<Greeted, GreetingError> {
     let (theirs, buffer) = read(peers, &mut stream).await?;
-    let room = peers.room().ok_or(GreetingError::TooMany)?;
-    let greeted = Greeted { stream, address, theirs, buffer };
-    let (welcome, commands) = ask_engine(peers, &greeted, false).await?;
-    // The engine has said yes: from here on it is told how it ends, so nothing may fail or wait here.
-    let handshake = ours(peers, theirs.info_hash);
-    Ok(connection(peers, greeted, welcome, commands, room, Some(handshake)))
+    Ok(Greeted { stream, address, theirs, buffer, is_answered: false })
 }
 
-/// We have called.
+/// We have called, and say first what we want. The time is for the caller to limit.
 pub(super) async fn call(
     peers: &Peers,
     mut stream: TcpStream,
     address: SocketAddr,
     info_hash: InfoHash,
-    room: OwnedSemaphorePermit,
-) -> Result<Connection, GreetingError> {
+) -> Result<Greeted, GreetingError> {
     stream.write_all(&ours(peers, info_hash)).await?;
     let (theirs, buffer) = read(peers, &mut stream).await?;
     if theirs.info_hash != info_hash {
         return Err(GreetingError::OtherBundle);
     }
-    let greeted = Greeted { stream, address, theirs, buffer };
-    let (welcome, commands) = ask_engine(peers, &greeted, true).await?;
-    Ok(connection(peers, greeted, welcome, commands, room, None))
+    Ok(Greeted { stream, address, theirs, buffer, is_answered: true })
+}
+
+/// Asks the engine whether it wants this peer. This must not be given up half-way: whom the engine welcomes, it has to
+/// hear the end of.
+pub(super) async fn enter(
+    peers: &Peers,
+    greeted: Greeted,
+    room: OwnedSemaphorePermit,
+) -> Result<Connection, GreetingError> {
+    let (welcome, commands) = ask_engine(peers, &greeted).await?;
+    Ok(connection(peers, greeted, welcome, commands, room))
 }
 
 fn ours(peers: &Peers, info_hash: InfoHash) -> [u8; HANDSHAKE_LEN] {
@@ -105,7 +111,6 @@ async fn read(peers: &Peers, stream: &mut TcpStream) -> Result<(Handshake, Bytes
 async fn ask_engine(
     peers: &Peers,
     greeted: &Greeted,
-    is_dialled: bool,
 ) -> Result<(Welcome, mpsc::Receiver<Command>), GreetingError> {
     let (peer, commands) = Peer::channel();
     let (welcome, answer) = oneshot::channel();
@@ -113,7 +118,7 @@ async fn ask_engine(
         info_hash: greeted.theirs.info_hash,
         peer_id: greeted.theirs.peer_id,
         address: greeted.address,
-        is_dialled,
+        is_dialled: greeted.is_answered,
         is_fast: greeted.theirs.features.and(Features::OURS).fast,
         peer,
         welcome,
@@ -130,8 +135,8 @@ fn connection(
     welcome: Welcome,
     commands: mpsc::Receiver<Command>,
     room: OwnedSemaphorePermit,
-    handshake: Option<[u8; HANDSHAKE_LEN]>,
 ) -> Connection {
+    let handshake = (!greeted.is_answered).then(|| ours(peers, greeted.theirs.info_hash));
     let start = Start {
         info_hash: greeted.theirs.info_hash,
         features: greeted.theirs.features.and(Features::OURS),

@@ -95,8 +95,10 @@ impl Peers {
     ) -> Result<(), GreetingError> {
         socket::set_up(&stream)?;
         let limit = self.shared().patience.handshake;
-        let greeted = timeout(limit, greeting::answer(&self, stream, address)).await;
-        let connection = greeted.map_err(|_| GreetingError::TooSlow)??;
+        let greeted = timeout(limit, greeting::listen(&self, stream, address)).await;
+        let greeted = greeted.map_err(|_| GreetingError::TooSlow)??;
+        let room = self.room().ok_or(GreetingError::TooMany)?;
+        let connection = greeting::enter(&self, greeted, room).await?;
         drop(stranger);
         connection.run().await;
         Ok(())
