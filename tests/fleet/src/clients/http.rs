@@ -28,7 +28,7 @@ pub(crate) fn start(origin: &Origin, wanted: &Wanted, directory: &Path) -> anyho
     let config = directory.with_extension("curl");
     fs::write(&config, list).with_context(|| format!("writing {}", config.display()))?;
     let mut command = Command::new(installed("curl"));
-    command.args(["--silent", "--show-error", "--fail", "--parallel", "--parallel-max"]);
+    command.args(["--no-progress-meter", "--show-error", "--fail", "--parallel", "--parallel-max"]);
     command.arg(CONNECTIONS.to_string()).arg("--config").arg(&config);
     Ok(Foreign::start(&mut command, directory.to_owned(), Completion::End, file_of))
 }

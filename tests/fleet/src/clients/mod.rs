@@ -19,6 +19,9 @@ use crate::wanted::{Wanted, WantedPackage};
 /// The port on which every BitTorrent client listens: each is alone at its address.
 const PEER_PORT: u16 = 6881;
 
+/// How many lines of a failed program's output are shown.
+const SHOWN_LINES_MAX: usize = 10;
+
 /// How a foreign program says that everything is there.
 enum Completion {
     /// It ends.
@@ -53,7 +56,7 @@ impl Download for Foreign {
             (None, Completion::End) => Ok(false),
             (None, Completion::Says(text)) => Ok(self.program.output().contains(text)),
             (Some(status), Completion::End) if status.success() => Ok(true),
-            (Some(status), _) => bail!("it ended with {status}: {}", self.program.output()),
+            (Some(status), _) => bail!("it ended with {status}: {}", last_lines(&self.program.output())),
         }
     }
 
@@ -70,6 +73,12 @@ impl Download for Foreign {
         wanted.check(&self.directory, self.file_of)?;
         Ok(None)
     }
+}
+
+/// The end of what a program wrote: some write a line for every second that they ran.
+fn last_lines(output: &str) -> &str {
+    let start = output.rmatch_indices('\n').nth(SHOWN_LINES_MAX).map_or(0, |(index, _)| index + 1);
+    &output[start..]
 }
 
 fn in_bundle(package: &WantedPackage) -> PathBuf {

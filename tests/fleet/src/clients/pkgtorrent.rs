@@ -48,7 +48,11 @@ impl Download for AgentDownload {
         match self.fetching.program().ended() {
             None => Ok(false),
             Some(status) if status.success() => Ok(true),
-            Some(status) => bail!("fetch ended with {status}: {}", self.agent.log()),
+            Some(status) => {
+                let events = self.fetching.events();
+                let failed = events.iter().find(|event| matches!(event, FetchEvent::Failed { .. }));
+                bail!("fetch ended with {status}, first {failed:?}: {}", self.agent.log());
+            }
         }
     }
 
