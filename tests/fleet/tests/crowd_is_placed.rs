@@ -37,4 +37,7 @@ fn a_crowd_gets_its_packages_over_shaped_lines() {
     assert!(outcome.origin.sent > wanted.bytes() && outcome.cpu_seconds > 0.0, "{outcome:?}");
     let from = outcome.from.expect("our hosts know where their bytes came from");
     assert_eq!(from.peers + from.origin, wanted.bytes() * HOSTS as u64, "{outcome:?}");
+    // Without a swarm each host costs the origin a copy.
+    let copies = outcome.application_copies().expect("the service counts what it sends");
+    assert!((1.0..HOSTS as f64 / 2.0).contains(&copies), "{copies} copies: {outcome:?}");
 }
