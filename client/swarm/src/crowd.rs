@@ -26,6 +26,8 @@ pub(crate) struct Crowd {
     /// Pieces that peers may be asked for.
     pub(crate) rarity: Rarity,
     pub(crate) links: BTreeSet<LinkId>,
+    /// How many of them have everything.
+    pub(crate) seeds: u32,
     pub(crate) assemblies: BTreeMap<u32, Assembly>,
     /// Assemblies that nobody owns.
     pub(crate) orphans: BTreeSet<u32>,
@@ -43,6 +45,7 @@ impl Crowd {
             offered: BTreeSet::new(),
             rarity: Rarity::new(pieces),
             links: BTreeSet::new(),
+            seeds: 0,
             assemblies: BTreeMap::new(),
             orphans: BTreeSet::new(),
             suspects: BTreeMap::new(),

@@ -23,7 +23,7 @@ use crate::swarm::Swarm;
 const RANGES_MAX: usize = 64;
 
 /// The tracker is asked at most this often for one bundle.
-const ASK_INTERVAL: Duration = Duration::from_millis(500);
+const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// More of a lease is asked for when this part of the last one is left, so that no time is lost over the answer.
 const LEFT_DIVISOR: u32 = 4;
@@ -143,8 +143,11 @@ impl Crowd {
             return true;
         }
         let guide = &self.guide;
-        let is_ours = guide.leased.get(piece) || guide.helps_itself();
-        is_ours && (guide.is_starved || self.rarity.holders(piece) == 0)
+        let (is_leased, holders) = (guide.leased.get(piece), self.rarity.holders(piece));
+        let is_ours = is_leased || guide.helps_itself();
+        // The tracker leases although there are seeds when these are too few for all: what only they have is as good as
+        // nowhere.
+        is_ours && (guide.is_starved || holders == 0 || is_leased && holders <= self.seeds)
     }
 
     /// The piece with which the next range from the origin begins, while there are peers.

@@ -57,8 +57,21 @@ impl Swarm {
             }
             link.useful += u32::from(is_needed);
         }
+        if link.has.is_complete() {
+            let bundle = link.bundle;
+            self.count_seeds(bundle);
+        }
         self.hungry.insert(id);
         self.part_if_idle(id);
+    }
+
+    /// Counts the links that have everything.
+    fn count_seeds(&mut self, bundle: BundleId) {
+        let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        let is_seed = |link: &&Link| link.is_counted && link.has.is_complete();
+        let seeds = crowd.links.iter().filter_map(|id| self.links.get(id)).filter(is_seed).count();
+        // No more links than there are descriptors.
+        crowd.seeds = seeds as u32;
     }
 
     pub(crate) fn choked(&mut self, id: LinkId) {
@@ -325,6 +338,8 @@ impl Swarm {
             for piece in link.has.iter() {
                 crowd.rarity.lose(piece, &mut self.random);
             }
+            let bundle = link.bundle;
+            self.count_seeds(bundle);
         }
     }
 
@@ -336,6 +351,8 @@ impl Swarm {
             for piece in link.has.iter() {
                 crowd.rarity.gain(piece, &mut self.random);
             }
+            let bundle = link.bundle;
+            self.count_seeds(bundle);
         }
     }
 
@@ -348,6 +365,7 @@ impl Swarm {
         if let Some(crowd) = self.crowds.get_mut(&link.bundle) {
             crowd.links.remove(&id);
         }
+        self.count_seeds(link.bundle);
         self.is_origin_due = true;
         self.send();
     }

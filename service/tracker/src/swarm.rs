@@ -30,6 +30,9 @@ pub(crate) struct Contact {
     pub(crate) seen_millis: u64,
 }
 
+/// A seed is enough for so many hosts: with more of them, first copies come from the origin as well.
+const PEERS_PER_SEED: u32 = 8;
+
 /// The four vectors: IPv4 then IPv6, in each the incomplete ones first.
 pub(crate) const POOLS: usize = 4;
 
@@ -108,6 +111,12 @@ impl Swarm {
     /// Whether some listed peer has everything.
     pub(crate) fn is_seeded(&self) -> bool {
         self.count().complete > 0
+    }
+
+    /// Whether the peers that have everything are enough for those that do not.
+    pub(crate) fn is_well_seeded(&self) -> bool {
+        let SwarmCount { complete, incomplete, .. } = self.count();
+        complete.saturating_mul(PEERS_PER_SEED) >= incomplete && complete > 0
     }
 
     fn contact(&self, place: Place) -> Option<&Contact> {

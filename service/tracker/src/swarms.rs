@@ -173,7 +173,7 @@ impl Swarms {
         let slot = *self.slot_of.get(&info_hash)?;
         let swarm = &mut self.slots[slot];
         let complete = swarm.listed_as(address, peer_id)?;
-        let speaker = Speaker { address, complete, pieces, seeded: swarm.is_seeded() };
+        let speaker = Speaker { address, complete, pieces, seeded: swarm.is_well_seeded() };
         let mut terms =
             Terms { ttl: self.settings.lease_ttl, random: &mut self.random, counts: &mut self.lease_counts };
         Some(swarm.leases.answer(&speaker, wish, now, &mut terms))

@@ -81,7 +81,7 @@ fn a_tracker_that_does_not_answer_is_not_waited_for() {
 #[test]
 fn more_is_asked_for_before_the_lease_is_at_its_end() {
     let (mut host, _) = host(&[0..4]);
-    host.now += SECOND;
+    host.now += SECOND / 4;
     assert_eq!(host.bring(0, "##", Outcome::Complete), NOTHING, "half of it is left");
     let actions = host.verified(1, 2);
     assert_eq!(
