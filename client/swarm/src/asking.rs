@@ -72,13 +72,14 @@ impl Swarm {
         Next::Wait { until }
     }
 
-    /// Whether as many connections work for this bundle as should while there are peers. One that is starved, and one
-    /// whose peers cannot be reached, gets all it can.
+    /// Whether as many connections work for bundles that have peers as should: the origin's line is everybody's, and the
+    /// more share it, the later each piece is whole and can be given on. A bundle that is starved, and one whose peers
+    /// cannot be reached, gets all it can.
     fn is_crowd_served(&self, bundle: BundleId) -> bool {
         let is_crowded = |crowd: &Crowd| !crowd.links.is_empty() && !crowd.guide.is_starved;
-        let is_limited = self.crowds.get(&bundle).is_some_and(is_crowded);
-        let requests = self.requests.iter().filter(|(_, request)| request.file.bundle == bundle).count();
-        is_limited && requests >= self.settings.crowd_connections
+        let is_limited = |bundle: &BundleId| self.crowds.get(bundle).is_some_and(is_crowded);
+        let requests = self.requests.iter().filter(|(_, request)| is_limited(&request.file.bundle)).count();
+        is_limited(&bundle) && requests >= self.settings.crowd_connections
     }
 
     /// The piece with which the next range begins, and its file.

@@ -25,7 +25,8 @@ pub struct Settings {
     /// A peer is asked for as many blocks as it sends in this time. The more, the longer a piece that has just become
     /// known waits behind them; the less, the more often a fast line is idle.
     pub pipeline_time: Duration,
-    /// A peer is asked for at least so many blocks at once...
+    /// A peer is asked for at least so many blocks at once. More would commit all hosts to the first one that has a piece,
+    /// while others that get it idle...
     pub pipeline_min: usize,
     /// ... and at most for so many: 8 MiB.
     pub pipeline_max: usize,
@@ -62,11 +63,11 @@ impl Default for Settings {
             source_failures_max: 6,
             source_dead: Duration::from_secs(30),
             pipeline_time: Duration::from_millis(300),
-            pipeline_min: 4,
+            pipeline_min: 2,
             pipeline_max: 512,
             line_time: Duration::from_secs(2),
             assembling_len_max: 24 << 20,
-            upload_slots: 8,
+            upload_slots: 4,
             silence_max: Duration::from_secs(3),
             hold_off: Duration::from_secs(2),
             peer_patience: Duration::from_secs(10),

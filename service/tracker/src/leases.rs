@@ -26,6 +26,11 @@ use ranges::Range;
 /// microseconds; beyond it hosts wait for their peers.
 const STRETCHES_MAX: usize = 4096;
 
+/// With so many holders, who holds nothing takes nothing from one that brings some. All holders share the origin's line:
+/// the more they are, the later the first piece of each is whole, and the more ranges reach into what has become
+/// another's meanwhile. The fewer, the more hosts wait for one that has something new while their own lines idle.
+const HOLDERS_MAX: usize = 16;
+
 /// The most hosts of a swarm that have pieces because they starve: so many at once do not overrun an origin, and they
 /// feed the others.
 const STARVED_MAX: usize = 8;
@@ -346,11 +351,12 @@ impl Leases {
         if self.stretches.len() >= STRETCHES_MAX {
             return false;
         }
+        let is_crowded = held == 0 && self.holding() >= HOLDERS_MAX;
         let mut usable = Vec::new();
         for (&start, stretch) in self.stretches.iter().filter(|(_, it)| it.holder != host && !it.starved) {
             let whole = Range { start, end: stretch.end };
             // Who holds something already takes of those only who hold more.
-            if whole.len() > held {
+            if whole.len() > held && (!is_crowded || self.is_stale(stretch, now, terms.ttl)) {
                 usable.extend(
                     ranges::overlaps(lacks, whole)
                         .filter(|part| self.may_steal(*part, whole, now, terms.ttl)),
@@ -371,8 +377,17 @@ impl Leases {
         if part.len() > 1 || part.start > whole.start {
             return true;
         }
-        let stretch = self.stretches.get(&whole.start);
-        let idle_since = stretch.and_then(|it| Some(self.hosts.get(&it.holder)?.reported_at.max(it.since)));
+        self.stretches.get(&whole.start).is_none_or(|stretch| self.is_stale(stretch, now, ttl))
+    }
+
+    /// How many hosts hold something.
+    fn holding(&self) -> usize {
+        self.hosts.values().filter(|host| host.held > 0).count()
+    }
+
+    /// Whether a holder has brought nothing for long.
+    fn is_stale(&self, stretch: &Stretch, now: Duration, ttl: Duration) -> bool {
+        let idle_since = self.hosts.get(&stretch.holder).map(|host| host.reported_at.max(stretch.since));
         idle_since.is_none_or(|since| now.saturating_sub(since) > ttl / 2)
     }
 

@@ -41,7 +41,12 @@ struct Host {
 impl Host {
     /// Three connections, and no ranges below two pieces.
     fn new() -> Self {
-        Self::with(Settings { origin_connections: 3, range_len_min: 2 * PIECE, ..Settings::default() })
+        Self::with(Settings {
+            origin_connections: 3,
+            range_len_min: 2 * PIECE,
+            pipeline_min: 4,
+            ..Settings::default()
+        })
     }
 
     fn with(settings: Settings) -> Self {
