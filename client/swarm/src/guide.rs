@@ -194,8 +194,10 @@ impl Swarm {
         if let Some(lease) = lease {
             crowd.guide.guidance = Guidance::Leases;
             let pieces = lease.iter().map(|range| u64::from(range.end.saturating_sub(range.start))).sum();
+            // Being told again what was known is no sign of life.
+            let is_news = lease.iter().cloned().flatten().any(|piece| !crowd.guide.leased.get(piece));
             crowd.guide.set_lease(lease);
-            if pieces > 0 {
+            if is_news {
                 crowd.guide.lives(now);
                 self.note(Happening::Leased { bundle, pieces });
             }
@@ -218,6 +220,7 @@ impl Swarm {
     pub(crate) fn look_after_crowds(&mut self) {
         let bundles: Vec<BundleId> = self.crowds.keys().copied().collect();
         for bundle in bundles {
+            self.drop_hopeless_orphans(bundle);
             self.look_after_crowd(bundle);
         }
     }

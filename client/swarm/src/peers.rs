@@ -306,6 +306,16 @@ impl Swarm {
         }
     }
 
+    /// What was begun to be put together and nobody has any more is missing again, so that it can be fetched.
+    pub(crate) fn drop_hopeless_orphans(&mut self, bundle: BundleId) {
+        let Some(crowd) = self.crowds.get(&bundle) else { return };
+        let hopeless = crowd.orphans.iter().copied().filter(|piece| crowd.rarity.holders(*piece) == 0);
+        for piece in hopeless.collect::<Vec<u32>>() {
+            self.drop_assembly(bundle, piece, true);
+            self.disassemble(bundle, piece);
+        }
+    }
+
     fn disassemble(&mut self, bundle: BundleId, piece: u32) {
         if let Some(file) = self.crowds.get(&bundle).and_then(|crowd| crowd.file_of(piece)) {
             self.change(FileKey { bundle, file }, |file| file.pieces.disassemble(piece));

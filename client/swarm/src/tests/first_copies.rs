@@ -101,3 +101,28 @@ fn decisions_are_noted() {
     assert!(notes.contains(&crate::Happening::Linked { link: LinkId(0), bundle }));
     assert!(notes.iter().any(|note| matches!(note, crate::Happening::Starved { .. })), "{notes:?}");
 }
+
+#[test]
+fn half_a_piece_of_a_peer_that_is_gone_keeps_nobody_from_fetching_it() {
+    let mut host = Host::new().with_files(&[10]);
+    host.guided(5, &[]);
+    host.want(0, 0);
+    host.peer(1, "..........");
+    host.peer(0, ".....#....");
+    assert_eq!(host.arrive(0, 5, 0), ["keep 5.0"]);
+    host.tell(Event::LinkGone { link: LinkId(0) });
+    host.pass(SECOND);
+    assert_eq!(requests(&host.guided(5, &[5..6])).len(), 1);
+}
+
+#[test]
+fn a_lease_that_is_only_told_again_is_no_sign_of_life() {
+    let (mut host, _) = host(&[4..7]);
+    host.peer(0, "..........");
+    let mut actions = Vec::new();
+    for _ in 0..10 {
+        actions.extend(host.pass(SECOND));
+        host.guided(5, &[4..7]);
+    }
+    assert!(actions.iter().any(|action| action.contains("starved")), "{actions:?}");
+}
