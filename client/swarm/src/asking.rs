@@ -52,7 +52,10 @@ impl Swarm {
 
     fn choose_in_crowd(&self) -> Next {
         let mut until: Option<Duration> = None;
-        for (bundle, crowd) in self.crowds.iter().filter(|(_, crowd)| !crowd.is_alone()) {
+        let mut crowds: Vec<_> = self.crowds.iter().filter(|(_, crowd)| !crowd.is_alone()).collect();
+        // In turns: who waits for a bundle's first copies is not to starve because another bundle's come first.
+        crowds.sort_by_key(|(_, crowd)| crowd.guide.fetched);
+        for (bundle, crowd) in crowds {
             if self.is_crowd_served(*bundle) {
                 continue;
             }
@@ -146,6 +149,9 @@ impl Swarm {
             file.pieces.request(run, id);
             file.pieces.whole()
         });
+        if let Some(crowd) = self.crowds.get_mut(&key.bundle) {
+            crowd.guide.fetched = Some(self.now);
+        }
         let is_for_whole_file = whole == Some(run);
         self.requests.begin(Request {
             source,

@@ -66,6 +66,8 @@ pub(crate) struct Guide {
     pub(crate) life: Duration,
     /// When a piece last came.
     pub(crate) brought: Duration,
+    /// When the origin was last asked for something.
+    pub(crate) fetched: Option<Duration>,
     /// Peers bring nothing, or far too little.
     pub(crate) is_starved: bool,
     /// Since when something is wanted and there is somebody to bring it.
@@ -91,6 +93,7 @@ impl Guide {
             given: 0,
             life: now,
             brought: now,
+            fetched: None,
             is_starved: false,
             since: now,
             from_peers: Rate::new(now),
