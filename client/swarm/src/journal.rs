@@ -106,7 +106,7 @@ impl Journal {
         self.notes.push_back(Note { at, what });
     }
 
-    pub(crate) fn notes(&self) -> impl Iterator<Item = &Note> {
+    pub(crate) fn notes(&self) -> impl DoubleEndedIterator<Item = &Note> {
         self.notes.iter()
     }
 }

@@ -174,7 +174,7 @@ impl Swarm {
     }
 
     /// The latest decisions, the oldest first.
-    pub fn notes(&self) -> impl Iterator<Item = &Note> {
+    pub fn notes(&self) -> impl DoubleEndedIterator<Item = &Note> {
         self.journal.notes()
     }
 

@@ -99,6 +99,7 @@ impl Engine {
             return;
         }
         let url = bundle.announce.clone();
+        self.tell_upload_only(id, true);
         if let Some(tracker) = self.trackers.iter_mut().find(|tracker| Some(&tracker.url) == url.as_ref()) {
             tracker.done.insert(id);
             tracker.ask_at.get_or_insert(Instant::now() + WISH_DELAY);

@@ -120,6 +120,7 @@ impl Engine {
         });
         let (is_known, is_asked) = (bundle.info.is_some(), bundle.info_asked != InfoAsked::Nobody);
         if is_known {
+            self.tell_upload_only(id, false);
             self.begin(id);
         } else if !is_asked {
             self.ask_for_info(id, !planned.peers.is_empty());

@@ -264,9 +264,6 @@ impl Engine {
             Action::CancelAsk { link, block } => self.network.say(link, Command::Cancel(block)),
             Action::Interest { link, is_interested } => {
                 self.network.say(link, Command::Interested(is_interested));
-                if !is_interested {
-                    self.network.say(link, Command::UploadOnly(true));
-                }
             }
             Action::Have { link, piece } => self.network.say(link, Command::Have(vec![piece])),
             Action::Reject { link, block } => self.network.say(link, Command::Reject(block)),
@@ -332,6 +329,14 @@ impl Engine {
         let links: Vec<LinkId> = self.network.links_of(id).map(|(link, _)| *link).collect();
         for link in links {
             self.forget_link(link);
+        }
+    }
+
+    /// Tells all peers of a bundle whether this host will ask for anything.
+    pub(super) fn tell_upload_only(&mut self, id: BundleId, is_upload_only: bool) {
+        let links: Vec<LinkId> = self.network.links_of(id).map(|(link, _)| *link).collect();
+        for link in links {
+            self.network.say(link, Command::UploadOnly(is_upload_only));
         }
     }
 
