@@ -44,7 +44,7 @@ struct Arguments {
     /// Hosts with a line of a tenth of the rate.
     #[arg(long, default_value_t = 0)]
     stragglers: u32,
-    /// Hosts that send every block wrong.
+    /// Hosts that say they have everything, and send every block wrong.
     #[arg(long, default_value_t = 0)]
     liars: u32,
     /// Hosts that cannot be connected to.

@@ -16,10 +16,20 @@ const INFO_LEN_PER_PACKAGE: u32 = 250;
 /// So many sizes of that sum, small ones more often than large ones.
 #[must_use]
 pub fn random_sizes(seed: u64, packages: usize, sum: u64) -> Vec<u64> {
-    let mut random = Pcg64Mcg::new(u128::from(seed) ^ 0x5e75);
+    let mut random = seeded(seed, 1);
     let weights: Vec<f64> = (0..packages).map(|_| unit(&mut random) * SIZES_SPAN).map(f64::exp2).collect();
     let scale = sum as f64 / weights.iter().sum::<f64>();
     weights.iter().map(|weight| (weight * scale).max(1.0) as u64).collect()
+}
+
+/// A generator for a seed. The generator's own state drops the lowest bits of what it is given, and neighbours resemble
+/// each other at first: so the seed is spread over all of it.
+pub(crate) fn seeded(seed: u64, purpose: u64) -> Pcg64Mcg {
+    const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let state = (u128::from(seed) + 1).wrapping_mul(SPREAD) ^ (u128::from(purpose) << 32);
+    let mut random = Pcg64Mcg::new(state.rotate_left(61).wrapping_mul(SPREAD));
+    random.next_u64();
+    random
 }
 
 /// A random number from 0 to 1.

@@ -29,7 +29,7 @@ pub struct Scenario {
     pub spread: Duration,
     /// So many hosts have a line of a tenth of the rate.
     pub stragglers: u32,
-    /// So many hosts send every block wrong.
+    /// So many hosts say that they have everything, and send every block wrong.
     pub liars: u32,
     /// So many hosts cannot be connected to.
     pub firewalled: u32,

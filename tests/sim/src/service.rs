@@ -9,9 +9,10 @@ use pkgtorrent_protocol::plan::{Plan, PlannedBundle, Policy, VERSION};
 use pkgtorrent_protocol::{PeerId, SetDigest, Sha256Digest};
 use pkgtorrent_swarm::Wish;
 use pkgtorrent_tracker::{Announce, Event, Introduction, LeaseQuestion, Settings, Tracker};
+use rand_core::Rng;
 
 use crate::happening::PlannedSwarm;
-use crate::package::Bundle;
+use crate::package::{Bundle, seeded};
 use crate::queue::Time;
 use crate::scenario::Scenario;
 
@@ -60,7 +61,7 @@ pub(crate) fn piece_ranges(ranges: &[std::ops::Range<u32>]) -> Vec<(u32, u32)> {
 impl Service {
     pub(crate) fn new(scenario: &Scenario, bundles: &[Bundle]) -> Self {
         let settings = Settings { flood: None, lease_ttl: scenario.lease_ttl, ..Settings::default() };
-        let mut tracker = Tracker::new(settings, scenario.seed ^ 0x7ac);
+        let mut tracker = Tracker::new(settings, seeded(scenario.seed, 3).next_u64());
         for bundle in bundles {
             tracker.register(bundle.info_hash, Duration::ZERO);
         }

@@ -279,7 +279,7 @@ impl World {
             return;
         }
         let (wires, files, guidance) = (part.wires.clone(), part.files.clone(), part.guidance.take());
-        let is_seed = self.hosts[host as usize].is_seed;
+        let has_all = self.claims_everything(host);
         let id = BundleId(bundle);
         self.tell(host, Event::Join { bundle: id, layout });
         self.tell(host, Event::Source { source: SOURCE, bundles: vec![id], order: 0 });
@@ -292,7 +292,7 @@ impl World {
             self.say(*wire, end, Said::HasInfo);
         }
         for file in files.into_iter().map(FileIndex) {
-            if is_seed {
+            if has_all {
                 self.tell(host, Event::Offer { bundle: id, file });
             } else {
                 self.tell(host, Event::Want { bundle: id, file, have: Vec::new() });

@@ -13,7 +13,7 @@ use crate::host::{Host, Part};
 use crate::line::{Downlink, Uplink};
 use crate::origin::Origin;
 use crate::outcome::{HostOutcome, Outcome, discrete_floor, fluid_floor};
-use crate::package::{Bundle, below, bundles, unit};
+use crate::package::{Bundle, below, bundles, seeded, unit};
 use crate::queue::{Queue, Time};
 use crate::scenario::Scenario;
 use crate::service::{Service, nanos};
@@ -69,7 +69,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
 
 impl World {
     fn new(scenario: &Scenario) -> Self {
-        let mut random = Pcg64Mcg::new(u128::from(scenario.seed));
+        let mut random = seeded(scenario.seed, 2);
         let bundles = bundles(&scenario.packages);
         let mut hosts: Vec<Host> = (0..scenario.hosts).map(|host| new_host(scenario, host, &bundles, &mut random)).collect();
         give_parts(scenario, &mut hosts, &mut random);
@@ -260,7 +260,7 @@ impl World {
                 part.known = peers;
                 part.guidance = Some((others, lease));
             }
-            if self.hosts[host as usize].is_seed {
+            if self.claims_everything(host) {
                 self.informed(host, bundle);
                 continue;
             }
@@ -271,11 +271,17 @@ impl World {
                 self.put_after(crate::talk::INFO_PATIENCE, Happening::InfoAwaited { host, bundle });
             }
         }
-        if self.hosts[host as usize].is_seed {
+        if self.claims_everything(host) {
             self.put_after(self.latency, Happening::Announce { host, is_completed: true });
         } else {
             self.put_after(crate::talk::ANNOUNCE_INTERVAL, Happening::Announce { host, is_completed: false });
         }
+    }
+
+    /// Whether a host has everything from the start, or says so.
+    pub(crate) fn claims_everything(&self, host: u32) -> bool {
+        let it = &self.hosts[host as usize];
+        it.is_seed || it.is_liar
     }
 
     fn outcome(self) -> Outcome {
@@ -368,6 +374,7 @@ fn give_parts(scenario: &Scenario, hosts: &mut [Host], random: &mut Pcg64Mcg) {
     let mut next = |count: u32| order.by_ref().take(count as usize).collect::<Vec<usize>>();
     for host in next(scenario.liars) {
         hosts[host].is_liar = true;
+        claim_everything(&mut hosts[host]);
     }
     for host in next(scenario.firewalled) {
         hosts[host].is_firewalled = true;
@@ -379,14 +386,18 @@ fn give_parts(scenario: &Scenario, hosts: &mut [Host], random: &mut Pcg64Mcg) {
     for host in next(scenario.seeds) {
         hosts[host].is_seed = true;
         hosts[host].starts_at = 0;
-        hosts[host].files_left = 0;
-        for part in &mut hosts[host].parts {
-            part.here = Bitfield::all(part.here.pieces());
-            part.files_left = 0;
-        }
+        claim_everything(&mut hosts[host]);
         if scenario.are_seeds_slow {
             slow_down(&mut hosts[host], scenario);
         }
+    }
+}
+
+fn claim_everything(host: &mut Host) {
+    host.files_left = 0;
+    for part in &mut host.parts {
+        part.here = Bitfield::all(part.here.pieces());
+        part.files_left = 0;
     }
 }
 

@@ -1,0 +1,64 @@
+//! Hosts that are slow, lie, or cannot be reached do not hold up the others.
+
+use std::time::Duration;
+
+use pkgtorrent_sim::{Outcome, Scenario, run};
+
+fn simulate(mut scenario: Scenario) -> Outcome {
+    scenario.check_one_in = 500;
+    scenario.time_max = Duration::from_secs(600);
+    let outcome = run(&scenario);
+    assert!(outcome.are_all_done(), "seed {}\n{outcome}{}", scenario.seed, outcome.timeline);
+    outcome
+}
+
+fn assert_soon(outcome: &Outcome, last_max: f64) {
+    assert!(outcome.last_over_floor() <= last_max, "slow:\n{outcome}{}", outcome.timeline);
+}
+
+#[test]
+fn liars_are_banned_by_everybody_and_cost_little() {
+    let honest = simulate(Scenario::install(1, 20)).last();
+    let outcome = simulate(Scenario { liars: 2, ..Scenario::install(1, 20) });
+    assert!(outcome.last().as_secs_f64() <= honest.as_secs_f64() * 1.2, "{outcome}");
+    assert!(outcome.ordinary().all(|host| host.banned >= 2), "{outcome}");
+    let liars = 2 * 2; // Each in two bundles.
+    assert!(outcome.ordinary().all(|host| host.banned <= liars), "somebody honest was banned\n{outcome}");
+}
+
+#[test]
+fn a_quarter_of_liars_holds_nobody_up() {
+    let outcome = simulate(Scenario { liars: 5, ..Scenario::install(1, 20) });
+    assert_soon(&outcome, 1.7);
+}
+
+#[test]
+fn a_host_with_a_slow_line_slows_no_other_and_is_not_drowned() {
+    for seed in 1..4 {
+        let outcome = simulate(Scenario { stragglers: 1, ..Scenario::install(seed, 20) });
+        assert_soon(&outcome, 1.4);
+        let straggler = outcome.hosts.iter().find(|host| host.is_straggler).expect("there is one");
+        let took = straggler.took.expect("it is waited for");
+        // A tenth of the rate.
+        assert!(took < outcome.fluid_floor * 10 * 2, "{took:?}\n{outcome}");
+    }
+}
+
+#[test]
+fn half_of_the_hosts_cannot_be_connected_to() {
+    assert_soon(&simulate(Scenario { firewalled: 10, ..Scenario::install(1, 20) }), 1.8);
+}
+
+#[test]
+fn one_slow_seed_is_no_reason_to_leave_the_origin_alone() {
+    let outcome = simulate(Scenario { seeds: 1, are_seeds_slow: true, ..Scenario::install(1, 20) });
+    assert_soon(&outcome, 1.4);
+    assert!(outcome.copies() <= 1.06, "{outcome}");
+}
+
+#[test]
+fn a_seed_spares_the_origin() {
+    let outcome = simulate(Scenario { seeds: 5, ..Scenario::install(1, 20) });
+    assert_soon(&outcome, 1.4);
+    assert!(outcome.copies() <= 0.7, "{outcome}");
+}

@@ -1,0 +1,17 @@
+//! A thousand hosts on fast lines, within a minute of real time.
+
+use std::time::Instant;
+
+use pkgtorrent_sim::{Scenario, run};
+
+#[test]
+fn a_thousand_hosts() {
+    let started = Instant::now();
+    let scenario = Scenario { check_one_in: 50_000, ..Scenario::crowd(1, 1000, 1000.0, 40, 8 << 20) };
+    let outcome = run(&scenario);
+    assert!(outcome.are_all_done(), "{outcome}");
+    assert!(started.elapsed().as_secs() < 60, "it took {:?}\n{outcome}", started.elapsed());
+    assert!(outcome.copies() <= 1.15, "{outcome}");
+    assert!(outcome.service_len_per_host() <= 4000.0, "{outcome}");
+    assert!(outcome.last_over_floor() <= 3.5, "{outcome}");
+}
