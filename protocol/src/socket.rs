@@ -163,10 +163,22 @@ pub struct AgentStatus {
     pub port: Option<u16>,
     /// What is being downloaded.
     pub downloads: Vec<DownloadStatus>,
+    /// What was decided lately, the oldest first: who was asked, why something waited, when the origin was fallen back to.
+    #[serde(default)]
+    pub decisions: Vec<Decision>,
     /// How many commands wait for packages.
     pub waiting: usize,
     /// Seconds until it ends by itself, if nobody asks for anything.
     pub ends_in: u64,
+}
+
+/// One decision of an agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Milliseconds since then.
+    pub ago: u64,
+    /// What, in words.
+    pub what: String,
 }
 
 /// What the agent says to a command.

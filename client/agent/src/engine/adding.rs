@@ -154,6 +154,7 @@ impl Engine {
             peers: self.peers_connected(),
             port: self.network.port,
             downloads: downloads.collect(),
+            decisions: self.decisions(),
             waiting: self.sessions.values().filter(|session| session.is_waiting()).count(),
             ends_in: self.lifetime.left(now).as_secs(),
         };
