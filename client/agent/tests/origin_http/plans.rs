@@ -43,6 +43,7 @@ fn checked(info: &[u8]) -> CheckedBundle {
         peers: Vec::new(),
         complete: 0,
         incomplete: 0,
+        lease: Vec::new(),
     }
 }
 
@@ -280,7 +281,7 @@ async fn an_info_dictionary_is_the_one_that_was_asked_for() {
     let server = answering(move |_, wire| wire.answer("200 OK", "", &sent));
     let torrents = server.url("/pkgtorrent/v1/torrents/");
     let read = info(&http(), &torrents, &checked(&bytes)).await.expect("a bundle");
-    assert_eq!(*read, expected);
+    assert_eq!((read.bundle.as_ref(), read.bytes.as_ref()), (&expected, bytes.as_slice()));
     assert_eq!(server.asked()[0].target, format!("{PREFIX}torrents/{}.info", InfoHash::of(&bytes)));
 
     let refused = |bundle: CheckedBundle| {
