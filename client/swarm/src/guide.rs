@@ -110,11 +110,6 @@ impl Guide {
         self.waits = 0;
     }
 
-    /// Whether this host takes first copies without being told to.
-    fn helps_itself(&self) -> bool {
-        self.guidance == Guidance::None || self.waits >= WAITS_MAX
-    }
-
     fn set_lease(&mut self, lease: Vec<Range<u32>>) {
         self.leased = Bitfield::none(self.leased.pieces());
         let pieces = self.leased.pieces();
@@ -140,6 +135,13 @@ impl Guide {
 }
 
 impl Crowd {
+    /// Whether this host takes first copies without being told to. Where none of the others could be reached, it has
+    /// waited long enough after the first time.
+    fn helps_itself(&self) -> bool {
+        let waits_max = if self.links.is_empty() { 1 } else { WAITS_MAX };
+        self.guide.guidance == Guidance::None || self.guide.waits >= waits_max
+    }
+
     /// Whether a missing piece may be asked of the origin although there are peers.
     pub(crate) fn may_fetch(&self, piece: u32) -> bool {
         if self.is_alone() {
@@ -147,7 +149,7 @@ impl Crowd {
         }
         let guide = &self.guide;
         let (is_leased, holders) = (guide.leased.get(piece), self.rarity.holders(piece));
-        let is_ours = is_leased || guide.helps_itself();
+        let is_ours = is_leased || self.helps_itself();
         // The tracker leases although there are seeds when these are too few for all: what only they have is as good as
         // nowhere.
         is_ours && (guide.is_starved || holders == 0 || is_leased && holders <= self.seeds)
@@ -249,8 +251,10 @@ impl Swarm {
             crowd.guide.life = now;
             crowd.guide.draw_hold_off(self.settings.hold_off, &mut self.random);
         }
-        crowd.guide.is_starved = crowd.guide.waits > 0 || crowd.is_too_slow(origin_rate, now);
-        let (is_starved, helps_itself) = (crowd.guide.is_starved, crowd.guide.helps_itself());
+        // Where this host's own line is all that peers wait for, the origin would bring no more.
+        let is_too_slow = !self.is_line_full && crowd.is_too_slow(origin_rate, now);
+        crowd.guide.is_starved = crowd.guide.waits > 0 || is_too_slow;
+        let (is_starved, helps_itself) = (crowd.guide.is_starved, crowd.helps_itself());
         if is_quiet || is_starved != was_starved {
             self.is_origin_due = true;
         }

@@ -33,7 +33,8 @@ impl Swarm {
             }
             self.tell_interest(id);
             self.fed_last = id;
-            if asked >= asked_max {
+            self.is_line_full = asked >= asked_max;
+            if self.is_line_full {
                 // It goes on with the next one when something has come.
                 self.hungry.insert(id);
                 return;
@@ -91,8 +92,7 @@ impl Swarm {
         let link = self.links.get_mut(&id)?;
         let crowd = self.crowds.get_mut(&bundle)?;
         let piece = crowd.orphans.iter().copied().find(|piece| {
-            link.has.get(*piece)
-                && crowd.assemblies.get(piece).is_some_and(|it| it.is_solo || it.has_open())
+            link.has.get(*piece) && crowd.assemblies.get(piece).is_some_and(|it| it.is_solo || it.has_open())
         })?;
         let assembly = crowd.assemblies.get_mut(&piece)?;
         let dropped = if assembly.is_solo { assembly.begin_again(id) } else { Vec::new() };
@@ -160,7 +160,8 @@ impl Swarm {
         }
         let crowd = self.crowds.get_mut(&bundle)?;
         let link = self.links.get(&id)?;
-        let of_others = crowd.assemblies.iter_mut().filter(|(piece, it)| link.has.get(**piece) && !it.is_solo);
+        let of_others =
+            crowd.assemblies.iter_mut().filter(|(piece, it)| link.has.get(**piece) && !it.is_solo);
         of_others.into_iter().find_map(|(_, assembly)| assembly.ask_again(id, ASKED_MAX))
     }
 

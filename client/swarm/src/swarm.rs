@@ -39,6 +39,8 @@ pub struct Swarm {
     pub(crate) hungry: BTreeSet<LinkId>,
     /// The link that had the last turn.
     pub(crate) fed_last: LinkId,
+    /// Peers were asked for as much as this host's line takes.
+    pub(crate) is_line_full: bool,
     /// What came lately, from peers and the origin.
     pub(crate) received: Rate,
     /// The length of all pieces that are put together from peers' blocks.
@@ -72,6 +74,7 @@ impl Swarm {
             uploads: Uploads::default(),
             hungry: BTreeSet::new(),
             fed_last: LinkId(0),
+            is_line_full: false,
             received: Rate::new(Duration::ZERO),
             assembling_len: 0,
             is_origin_due: false,
@@ -324,10 +327,18 @@ impl Swarm {
         let is_needed = is_fetching && state.is_some_and(|state| state != Piece::Here);
         let is_served = state == Some(Piece::Here) || crowd.offered.contains(&key.file);
         if is_needed != crowd.needed.get(piece) {
-            if is_needed { crowd.needed.set(piece) } else { crowd.needed.clear(piece) };
+            if is_needed {
+                crowd.needed.set(piece)
+            } else {
+                crowd.needed.clear(piece)
+            };
             for id in &crowd.links {
                 if let Some(link) = self.links.get_mut(id).filter(|link| link.has.get(piece)) {
-                    if is_needed { link.useful += 1 } else { link.useful -= 1 };
+                    if is_needed {
+                        link.useful += 1;
+                    } else {
+                        link.useful -= 1;
+                    };
                 }
             }
         }

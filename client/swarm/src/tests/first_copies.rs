@@ -47,6 +47,7 @@ fn a_leased_piece_that_a_peer_has_is_not_fetched() {
 fn when_nothing_comes_the_tracker_is_asked_and_then_nobody() {
     let (mut host, actions) = host(&[]);
     assert_eq!(actions, NOTHING);
+    host.peer(0, "..........");
     let actions = host.pass(3 * SECOND + SECOND / 2);
     assert_eq!(actions, ["ask tracker: got [], lacks [0..10], starved"], "once");
     host.guided(5, &[]);
@@ -125,4 +126,10 @@ fn a_lease_that_is_only_told_again_is_no_sign_of_life() {
         host.guided(5, &[4..7]);
     }
     assert!(actions.iter().any(|action| action.ends_with(", starved")), "{actions:?}");
+}
+
+#[test]
+fn where_none_of_the_others_can_be_reached_one_wait_is_enough() {
+    let (mut host, _) = host(&[]);
+    assert!(!requests(&host.pass(4 * SECOND)).is_empty());
 }
