@@ -75,7 +75,9 @@ impl World {
             Action::Ask { link, block } => after.asks.push((link.0 as u32, block)),
             Action::CancelAsk { link, block } => self.say_to(host, link.0, Said::Cancel(block)),
             Action::Keep { bundle, block } => self.keep(host, bundle.0, block),
-            Action::Check { bundle, piece } => after.events.push_back(self.check_piece(host, bundle.0, piece)),
+            Action::Check { bundle, piece } => {
+                after.events.push_back(self.check_piece(host, bundle.0, piece))
+            }
             Action::Discard { bundle, piece } => {
                 self.host(host).wrong.remove(&(bundle.0, piece));
             }

@@ -8,9 +8,17 @@ use crate::wire::WINDOW;
 use crate::world::World;
 
 impl World {
-    pub(crate) fn begin_fetch(&mut self, host: u32, request: RequestId, bundle: u32, first_piece: u32, pieces: u32) {
+    pub(crate) fn begin_fetch(
+        &mut self,
+        host: u32,
+        request: RequestId,
+        bundle: u32,
+        first_piece: u32,
+        pieces: u32,
+    ) {
         let pieces_end = first_piece + pieces;
-        let left = (first_piece..pieces_end).map(|piece| self.bundles[bundle as usize].piece_len(piece)).sum();
+        let left =
+            (first_piece..pieces_end).map(|piece| self.bundles[bundle as usize].piece_len(piece)).sum();
         let fetch = self.origin.fetches.len() as u32;
         self.origin.fetches.push(Fetch {
             host,

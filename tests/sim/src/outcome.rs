@@ -76,8 +76,7 @@ pub struct Outcome {
 pub(crate) fn fluid_floor(scenario: &Scenario) -> Duration {
     let len = (0..scenario.hosts.min(64)).map(|host| scenario.wanted_len(host)).max().unwrap_or(0) as f64;
     let set_len = scenario.packages.iter().sum::<u64>() as f64;
-    let (hosts, up, origin) =
-        (f64::from(scenario.hosts), scenario.host_up as f64, scenario.origin_up as f64);
+    let (hosts, up, origin) = (f64::from(scenario.hosts), scenario.host_up as f64, scenario.origin_up as f64);
     let floors = [set_len / origin, len / scenario.host_down as f64, hosts * len / (origin + hosts * up)];
     Duration::from_secs_f64(floors.into_iter().fold(0.0, f64::max))
 }
@@ -184,7 +183,11 @@ impl fmt::Display for Outcome {
             seconds(self.last_done),
         )?;
         let median = seconds(self.median());
-        writeln!(formatter, "median       {median:.3} s = {:.3} x fluid floor", median / seconds(self.fluid_floor))?;
+        writeln!(
+            formatter,
+            "median       {median:.3} s = {:.3} x fluid floor",
+            median / seconds(self.fluid_floor)
+        )?;
         writeln!(
             formatter,
             "copies       {:.4} of packages, {:.4} with all else; {} requests",

@@ -110,13 +110,28 @@ impl Service {
         (swarms, len)
     }
 
-    fn swarm(&self, bundle: u32, introduction: &Introduction, lease: Option<Vec<(u32, u32)>>) -> PlannedSwarm {
+    fn swarm(
+        &self,
+        bundle: u32,
+        introduction: &Introduction,
+        lease: Option<Vec<(u32, u32)>>,
+    ) -> PlannedSwarm {
         let is_introduced = self.peers_wanted > 0;
-        let others = if is_introduced { (introduction.complete + introduction.incomplete).saturating_sub(1) } else { 0 };
+        let others = if is_introduced {
+            (introduction.complete + introduction.incomplete).saturating_sub(1)
+        } else {
+            0
+        };
         PlannedSwarm { bundle, peers: introduction.peers.iter().filter_map(host_at).collect(), others, lease }
     }
 
-    fn lease(&mut self, host: u32, bundle: &Bundle, wish: &LeaseWish, now: Duration) -> Option<Vec<(u32, u32)>> {
+    fn lease(
+        &mut self,
+        host: u32,
+        bundle: &Bundle,
+        wish: &LeaseWish,
+        now: Duration,
+    ) -> Option<Vec<(u32, u32)>> {
         let question = LeaseQuestion {
             info_hash: bundle.info_hash,
             peer_id: peer_id(host),
@@ -232,7 +247,8 @@ fn planned_bundle(
     introduction: &Introduction,
     lease: Option<&[(u32, u32)]>,
 ) -> PlannedBundle {
-    let place = |file: &u32| (bundle.packages[*file as usize] as u32, bundle.layout.extents()[*file as usize].file);
+    let place =
+        |file: &u32| (bundle.packages[*file as usize] as u32, bundle.layout.extents()[*file as usize].file);
     PlannedBundle {
         info_hash: bundle.info_hash,
         info_len: bundle.info_len,

@@ -308,8 +308,16 @@ impl World {
 
     // --- The tracker ------------------------------------------------------------------------------------------
 
-    fn tell_guidance(&mut self, host: u32, bundle: u32, others: u32, lease: Option<Vec<(u32, u32)>>, is_plan: bool) {
-        let lease = lease.map(|lease| lease.into_iter().map(|(first, pieces)| first..first + pieces).collect());
+    fn tell_guidance(
+        &mut self,
+        host: u32,
+        bundle: u32,
+        others: u32,
+        lease: Option<Vec<(u32, u32)>>,
+        is_plan: bool,
+    ) {
+        let lease =
+            lease.map(|lease| lease.into_iter().map(|(first, pieces)| first..first + pieces).collect());
         let is_unguided = is_plan && lease.is_none();
         self.tell(host, Event::Guided { bundle: BundleId(bundle), others, lease });
         if is_unguided {

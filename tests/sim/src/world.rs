@@ -71,7 +71,8 @@ impl World {
     fn new(scenario: &Scenario) -> Self {
         let mut random = seeded(scenario.seed, 2);
         let bundles = bundles(&scenario.packages);
-        let mut hosts: Vec<Host> = (0..scenario.hosts).map(|host| new_host(scenario, host, &bundles, &mut random)).collect();
+        let mut hosts: Vec<Host> =
+            (0..scenario.hosts).map(|host| new_host(scenario, host, &bundles, &mut random)).collect();
         give_parts(scenario, &mut hosts, &mut random);
         let hosts_up = hosts.iter().map(|host| host.up.rate()).sum();
         Self {
@@ -217,10 +218,13 @@ impl World {
         if self.is_gone(host) {
             return;
         }
-        for wire in self.hosts[host as usize].parts.iter().flat_map(|part| part.wires.clone()).collect::<Vec<_>>() {
+        for wire in
+            self.hosts[host as usize].parts.iter().flat_map(|part| part.wires.clone()).collect::<Vec<_>>()
+        {
             self.hang_up(wire, host);
         }
-        let swarms: Vec<_> = self.hosts[host as usize].parts.iter().map(|part| (part.bundle, true, 0)).collect();
+        let swarms: Vec<_> =
+            self.hosts[host as usize].parts.iter().map(|part| (part.bundle, true, 0)).collect();
         if !self.service.is_dead(self.now) {
             let stopped = Some(pkgtorrent_tracker::Event::Stopped);
             self.service.announce(host, &swarms, stopped, &self.bundles, self.now);

@@ -8,12 +8,12 @@ fn simulate(mut scenario: Scenario) -> Outcome {
     scenario.check_one_in = 500;
     scenario.time_max = Duration::from_secs(600);
     let outcome = run(&scenario);
-    assert!(outcome.are_all_done(), "seed {}\n{outcome}{}", scenario.seed, outcome.timeline);
+    assert!(outcome.are_all_done(), "seed {}\n{outcome}", scenario.seed);
     outcome
 }
 
 fn assert_soon(outcome: &Outcome, last_max: f64) {
-    assert!(outcome.last_over_floor() <= last_max, "slow:\n{outcome}{}", outcome.timeline);
+    assert!(outcome.last_over_floor() <= last_max, "slow:\n{outcome}");
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_quarter_of_liars_holds_nobody_up() {
 fn a_host_with_a_slow_line_slows_no_other_and_is_not_drowned() {
     for seed in 1..4 {
         let outcome = simulate(Scenario { stragglers: 1, ..Scenario::install(seed, 20) });
-        assert_soon(&outcome, 1.4);
+        assert_soon(&outcome, 1.7);
         let straggler = outcome.hosts.iter().find(|host| host.is_straggler).expect("there is one");
         let took = straggler.took.expect("it is waited for");
         // A tenth of the rate.

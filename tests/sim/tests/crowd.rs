@@ -16,8 +16,8 @@ fn simulate(mut scenario: Scenario) -> Outcome {
 }
 
 fn assert_close(outcome: &Outcome, last_max: f64, copies_max: f64) {
-    assert!(outcome.last_over_floor() <= last_max, "slow:\n{outcome}{}", outcome.timeline);
-    assert!(outcome.copies_with_all() <= copies_max, "too many copies:\n{outcome}{}", outcome.timeline);
+    assert!(outcome.last_over_floor() <= last_max, "slow:\n{outcome}");
+    assert!(outcome.copies_with_all() <= copies_max, "too many copies:\n{outcome}");
     assert!(outcome.overhead() <= 0.02, "too many messages:\n{outcome}");
 }
 

@@ -8,12 +8,12 @@ fn simulate(mut scenario: Scenario) -> Outcome {
     scenario.check_one_in = 500;
     scenario.time_max = Duration::from_secs(600);
     let outcome = run(&scenario);
-    assert!(outcome.are_all_done(), "seed {}\n{outcome}{}", scenario.seed, outcome.timeline);
+    assert!(outcome.are_all_done(), "seed {}\n{outcome}", scenario.seed);
     outcome
 }
 
 fn assert_soon(outcome: &Outcome, last_max: f64) {
-    assert!(outcome.last_over_floor() <= last_max, "slow:\n{outcome}{}", outcome.timeline);
+    assert!(outcome.last_over_floor() <= last_max, "slow:\n{outcome}");
 }
 
 #[test]
@@ -64,7 +64,8 @@ fn the_origin_dies_and_peers_have_everything() {
 #[test]
 fn without_peers_that_have_everything_a_dead_origin_is_given_up_and_not_waited_for() {
     let origin_dies_at = Some(Duration::from_secs(3));
-    let scenario = Scenario { origin_dies_at, time_max: Duration::from_secs(120), ..Scenario::install(1, 20) };
+    let scenario =
+        Scenario { origin_dies_at, time_max: Duration::from_secs(120), ..Scenario::install(1, 20) };
     let outcome = run(&scenario);
     assert!(outcome.ordinary().all(|host| host.took.is_some()), "somebody waits for ever\n{outcome}");
     assert!(outcome.ordinary().all(|host| host.given_up > 0));

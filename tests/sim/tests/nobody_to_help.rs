@@ -1,5 +1,7 @@
 //! Where peers are of no use, the crowd is as fast as plain HTTP.
 
+use std::time::Duration;
+
 use pkgtorrent_sim::{Outcome, Scenario, run};
 
 fn simulate(scenario: &Scenario) -> Outcome {
@@ -26,7 +28,12 @@ fn a_few_hosts_are_never_slower_than_http() {
             let scenario = Scenario { check_one_in: 10, ..Scenario::crowd(1, hosts, 20.0, packages, len) };
             let together = simulate(&scenario);
             let http = simulate(&Scenario { are_introduced: false, ..scenario });
-            assert!(together.last() <= http.last(), "{hosts} hosts, {packages} packages\n{together}{http}");
+            // What has one piece only cannot be shared before it is whole.
+            let piece = Duration::from_millis(20);
+            assert!(
+                together.last() <= http.last() + piece,
+                "{hosts} hosts, {packages} packages\n{together}{http}"
+            );
         }
     }
 }
@@ -36,11 +43,11 @@ fn hosts_that_cannot_reach_each_other_are_as_fast_as_http() {
     let scenario = Scenario { firewalled: 4, ..Scenario::crowd(1, 4, 20.0, 20, 4_000_000) };
     let together = simulate(&scenario);
     let http = simulate(&Scenario { are_introduced: false, ..scenario });
-    // They wait for peers that do not come, in vain, before each helps itself.
-    let hold_off = 4.0 * scenario_hold_off();
-    assert!(together.last().as_secs_f64() <= http.last().as_secs_f64() * 1.2 + hold_off, "{together}{http}");
+    // They wait for peers that do not come before each helps itself: up to half of the hold-off longer.
+    let hold_off = scenario_hold_off() * 3 / 2;
+    assert!(together.last() <= http.last() * 6 / 5 + hold_off, "{together}{http}");
 }
 
-fn scenario_hold_off() -> f64 {
-    Scenario::install(1, 1).swarm.hold_off.as_secs_f64()
+fn scenario_hold_off() -> Duration {
+    Scenario::install(1, 1).swarm.hold_off
 }
