@@ -63,7 +63,8 @@ pub enum Event {
 /// What a peer says, as far as it is the engine's business.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromPeer {
-    /// All that it has. Comes once at most, when the bundle's layout is known; who never says it began with nothing.
+    /// All that it has, not before the bundle's layout is known. Comes when that is news, later as well; who never says it
+    /// began with nothing.
     Has(Bitfield),
     /// It has got these pieces too.
     Have(Vec<u32>),
@@ -217,9 +218,6 @@ pub enum CloseReason {
     /// The peer's pieces are not of this bundle.
     #[error("the peer broke the protocol: {0}")]
     Bitfield(#[from] BitfieldError),
-    /// The peer said twice what it has.
-    #[error("the peer broke the protocol: it said twice what it has")]
-    HasTwice,
     /// The peer asked for more than anybody may at once.
     #[error("the peer asks for too many blocks at once")]
     TooManyRequests,

@@ -5,7 +5,7 @@ use pkgtorrent_protocol::wire::Bitfield;
 
 use super::event::CloseReason;
 
-/// All that a peer has, as its first message says it.
+/// All that a peer has, as one message says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
     Everything,
@@ -16,11 +16,12 @@ pub(super) enum Said {
 /// What a peer has said that it has.
 #[derive(Debug)]
 pub(super) struct Possession {
-    /// How many pieces the bundle has, once that is known.
-    pieces: Option<u32>,
+    /// All of it, once it is known how many pieces the bundle has.
+    has: Option<Bitfield>,
+    /// Whether its first word on that is known.
     has_said: bool,
     /// What it said before that was known.
-    early: Option<Said>,
+    early: Said,
     /// What it got since then.
     early_haves: Option<Bitfield>,
 }
@@ -28,40 +29,51 @@ pub(super) struct Possession {
 impl Possession {
     /// Nothing is known of a peer. The bundle has so many pieces, if it is known.
     pub(super) fn new(pieces: Option<u32>) -> Self {
-        Self { pieces, has_said: false, early: None, early_haves: None }
+        Self { has: pieces.map(Bitfield::none), has_said: false, early: Said::Nothing, early_haves: None }
     }
 
-    /// It says what it has: once. `None` until it is known what that means.
+    /// It says what it has. Some say so again when they have got many pieces at once (aria2), instead of naming each.
+    /// `None` until it is known what that means, and later when it is nothing new: who repeats himself costs nobody
+    /// anything.
     pub(super) fn said(&mut self, said: Said) -> Result<Option<Bitfield>, CloseReason> {
-        if self.has_said {
-            return Err(CloseReason::HasTwice);
-        }
-        self.has_said = true;
-        match self.pieces {
-            Some(pieces) => said.of(pieces).map(Some),
-            None => {
-                self.early = Some(said);
-                Ok(None)
+        let Some(has) = &mut self.has else {
+            // Pieces do not vanish, so that the latest word has the earlier ones in it.
+            if said != Said::Nothing && self.early != Said::Everything {
+                self.early = said;
             }
+            return Ok(None);
+        };
+        let field = said.of(has.pieces())?;
+        let before = has.count();
+        for piece in field.iter() {
+            has.set(piece);
         }
+        let is_first = !std::mem::replace(&mut self.has_said, true);
+        Ok((is_first || has.count() > before).then_some(field))
     }
 
     /// It has got a piece. Says whether that means something yet.
     pub(super) fn got(&mut self, piece: u32) -> bool {
-        if self.pieces.is_none() {
-            // At most the bits of the largest bundle, whatever is said how often.
-            self.early_haves.get_or_insert_with(|| Bitfield::none(BUNDLE_PIECES_MAX)).set(piece);
+        match &mut self.has {
+            Some(has) => {
+                has.set(piece);
+                true
+            }
+            None => {
+                // At most the bits of the largest bundle, whatever is said how often.
+                self.early_haves.get_or_insert_with(|| Bitfield::none(BUNDLE_PIECES_MAX)).set(piece);
+                false
+            }
         }
-        self.pieces.is_some()
     }
 
     /// The bundle has so many pieces: what the peer's words until now mean. Pieces that do not exist break the protocol
     /// later as they would have at first.
     pub(super) fn learn(&mut self, pieces: u32) -> Result<Option<Bitfield>, CloseReason> {
-        if self.pieces.replace(pieces).is_some() {
+        if self.has.is_some() {
             return Ok(None);
         }
-        let mut field = self.early.take().unwrap_or(Said::Nothing).of(pieces)?;
+        let mut field = std::mem::replace(&mut self.early, Said::Nothing).of(pieces)?;
         for piece in self.early_haves.take().iter().flat_map(Bitfield::iter) {
             if piece >= pieces {
                 let error =
@@ -70,6 +82,8 @@ impl Possession {
             }
             field.set(piece);
         }
+        self.has = Some(field.clone());
+        self.has_said = true;
         Ok(Some(field))
     }
 }
@@ -129,11 +143,38 @@ mod tests {
     }
 
     #[test]
-    fn nobody_says_twice_what_he_has() {
-        for known in [None, Some(10)] {
-            let mut possession = Possession::new(known);
-            assert!(possession.said(Said::Nothing).is_ok());
-            assert!(matches!(possession.said(bits()), Err(CloseReason::HasTwice)));
+    fn what_is_said_again_counts_as_far_as_it_is_new() {
+        let mut possession = Possession::new(Some(10));
+        assert_eq!(possession.said(Said::Nothing).expect("fits"), Some(Bitfield::none(10)));
+        assert_eq!(possession.said(Said::Nothing).expect("fits"), None);
+        assert_eq!(pieces(possession.said(bits()).expect("fits")), [0, 9]);
+        assert_eq!(possession.said(bits()).expect("fits"), None);
+        for piece in 1..9 {
+            assert!(possession.got(piece));
         }
+        assert_eq!(possession.said(Said::Everything).expect("fits"), None, "each piece was named");
+
+        let mut possession = Possession::new(Some(10));
+        assert_eq!(pieces(possession.said(Said::Everything).expect("fits")).len(), 10);
+        assert_eq!(possession.said(Said::Nothing).expect("fits"), None);
+        assert!(matches!(
+            possession.said(Said::Bits(Bytes::from_static(&[0; 3]))),
+            Err(CloseReason::Bitfield(_))
+        ));
+    }
+
+    #[test]
+    fn what_is_said_again_before_the_bundle_is_known_counts_later() {
+        for (again, expected) in [(Said::Everything, 10), (bits(), 2), (Said::Nothing, 2)] {
+            let mut possession = Possession::new(None);
+            assert_eq!(possession.said(bits()).expect("is kept"), None);
+            assert_eq!(possession.said(again).expect("is kept"), None);
+            assert_eq!(pieces(possession.learn(10).expect("fits")).len(), expected);
+        }
+        let mut possession = Possession::new(None);
+        for said in [Said::Everything, bits()] {
+            assert_eq!(possession.said(said).expect("is kept"), None);
+        }
+        assert_eq!(pieces(possession.learn(10).expect("fits")).len(), 10);
     }
 }

@@ -181,7 +181,7 @@ async fn what_breaks_the_protocol_ends_the_connection_with_its_reason() {
         (vec![have(PIECES)], "have) of piece 6, of which there are 6"),
         (vec![bits(&[0xff])], "bits beyond the last piece"),
         (vec![bits(&[0, 0])], "bitfield) of 2 bytes"),
-        (vec![Message::HaveAll, Message::HaveNone], "twice what it has"),
+        (vec![Message::HaveAll, bits(&[0xff])], "bits beyond the last piece"),
         (vec![Message::Request(Block { piece: 0, begin: 32_768, len: 1 })], "request) of 1 bytes at 32768"),
         (vec![Message::Piece { piece: 0, begin: 0, data: vec![0; 40_000].into() }], "piece) of 40008 bytes"),
         (vec![Message::Extended { id: 0, payload: Bytes::from_static(b"d1:m") }], "bencoding"),
