@@ -1,5 +1,6 @@
 //! What the system tests share: the questions that they all ask, and hosts that ask them all at once.
 
+pub mod fake_peer;
 pub mod load;
 pub mod nginx;
 pub mod site;
