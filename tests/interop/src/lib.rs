@@ -1,12 +1,16 @@
 //! Real foreign programs against the real service.
 //!
 //! This library holds what the tests beside it share: a mirror with awkward packages, one module per BitTorrent client,
-//! and the comparison of what a client wrote with what the mirror has. Everything stays on 127.0.0.1.
+//! swarms of them and our agents, and the comparison of what a client wrote with what the mirror has. Everything stays
+//! on 127.0.0.1.
 
 pub mod aria2;
+pub mod foreign;
 pub mod libtorrent;
 pub mod mirror;
 pub mod on_disk;
+pub mod rqbit;
+pub mod swarm;
 pub mod transmission;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pkgtorrent_protocol::metainfo::{BundleInfo, Metainfo};
-use pkgtorrent_protocol::{PackageDigest, SetDigest};
+use pkgtorrent_protocol::{InfoHash, PackageDigest, SetDigest};
 use pkgtorrent_test_support::{Launch, Package, Repository, Rpm, Service, ask};
 use tempfile::TempDir;
 
@@ -17,6 +17,19 @@ pub struct Mirror {
     pub packages: Vec<Package>,
     // Dropped after the service, whose files are below it.
     directory: TempDir,
+}
+
+/// A home bundle with the web seed switched off: only peers have its bytes.
+#[derive(Debug)]
+pub struct Home {
+    /// Its `.torrent`, which names the tracker and no web seed.
+    pub torrent: PathBuf,
+    /// The swarm.
+    pub info_hash: InfoHash,
+    /// What is in it.
+    pub bundle: BundleInfo,
+    /// The packages in it.
+    pub packages: Vec<Package>,
 }
 
 impl Mirror {
@@ -80,11 +93,38 @@ impl Mirror {
     /// The set's `.torrent` without its web seeds: only peers have the bytes.
     #[must_use]
     pub fn torrent_without_web_seeds(&self) -> (PathBuf, Metainfo, BundleInfo) {
-        let (_, mut metainfo, bundle) = self.torrent();
+        let (_, metainfo, bundle) = self.torrent();
+        let (path, metainfo) = self.write_without_web_seeds("peers-only.torrent", metainfo);
+        (path, metainfo, bundle)
+    }
+
+    /// The home bundles of all packages.
+    #[must_use]
+    pub fn homes(&self) -> Vec<Home> {
+        let set = self.know_set();
+        let plan = ask::get_set(self.service.addr(), set).expect("the service knows the set");
+        let homes: Vec<Home> = plan.bundles.iter().map(|planned| self.home(planned.info_hash)).collect();
+        assert!(homes.len() > 1, "the packages are of more than one class");
+        homes
+    }
+
+    fn home(&self, info_hash: InfoHash) -> Home {
+        let bytes = ask::bundle_torrent(self.service.addr(), info_hash);
+        let (metainfo, bundle) = Metainfo::parse(&bytes).expect("a .torrent of a bundle");
+        let name = format!("{info_hash}.torrent");
+        let (torrent, metainfo) = self.write_without_web_seeds(&name, metainfo);
+        assert_eq!(metainfo.info_hash(), info_hash);
+        let is_in = |package: &&Package| bundle.packages().iter().any(|it| it.identity == package.identity);
+        let packages: Vec<Package> = self.packages.iter().filter(is_in).cloned().collect();
+        assert_eq!(packages.len(), bundle.packages().len(), "the bundle holds only packages of the mirror");
+        Home { torrent, info_hash, bundle, packages }
+    }
+
+    fn write_without_web_seeds(&self, name: &str, mut metainfo: Metainfo) -> (PathBuf, Metainfo) {
         assert!(!metainfo.web_seeds.is_empty(), "the service names its web seed");
         metainfo.web_seeds.clear();
         let bytes = metainfo.encode().expect("a .torrent encodes");
-        (self.write("peers-only.torrent", &bytes), metainfo, bundle)
+        (self.write(name, &bytes), metainfo)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {

@@ -57,7 +57,7 @@ fn transmission_gets_a_set_from_aria2() {
     let (from, to) = (mirror.directory_for("aria2"), mirror.directory_for("transmission"));
     lay_out(&from, &bundle, &mirror.packages);
     let before = mirror.served_bytes();
-    let _seed = aria2::seed(&torrent, &from);
+    let _seed = aria2::start(&torrent, &from);
     wait_for_seed(&mirror, &metainfo);
     let mut client = Transmission::start(&to.with_extension("log"));
     client.add(&torrent, &to);

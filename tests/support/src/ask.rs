@@ -59,6 +59,11 @@ pub fn set_torrent(service: SocketAddr, set: SetDigest) -> Vec<u8> {
     http::get(service, &format!("{PREFIX}sets/{set}.torrent")).expect_status(200).body
 }
 
+/// The `.torrent` of a bundle.
+pub fn bundle_torrent(service: SocketAddr, info_hash: InfoHash) -> Vec<u8> {
+    http::get(service, &format!("{PREFIX}torrents/{info_hash}.torrent")).expect_status(200).body
+}
+
 /// The info dictionary of a bundle.
 pub fn bundle_info(service: SocketAddr, info_hash: InfoHash) -> Vec<u8> {
     http::get(service, &format!("{PREFIX}torrents/{info_hash}.info")).expect_status(200).body
