@@ -39,7 +39,7 @@ impl World {
         let one_in = self.scenario.check_one_in;
         let it = self.host(host);
         it.told = it.told.wrapping_add(1);
-        if one_in > 0 && it.told % one_in == 0 {
+        if one_in > 0 && it.told.is_multiple_of(one_in) {
             it.swarm.check_invariants();
         }
     }
@@ -76,7 +76,7 @@ impl World {
             Action::CancelAsk { link, block } => self.say_to(host, link.0, Said::Cancel(block)),
             Action::Keep { bundle, block } => self.keep(host, bundle.0, block),
             Action::Check { bundle, piece } => {
-                after.events.push_back(self.check_piece(host, bundle.0, piece))
+                after.events.push_back(self.check_piece(host, bundle.0, piece));
             }
             Action::Discard { bundle, piece } => {
                 self.host(host).wrong.remove(&(bundle.0, piece));

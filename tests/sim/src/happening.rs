@@ -10,7 +10,7 @@ pub(crate) enum Happening {
     /// Its question for a plan has come to the service.
     PlanAsked { host: u32 },
     /// It has its plan.
-    Planned { host: u32, plan: Box<Vec<PlannedSwarm>> },
+    Planned { host: u32, plan: Vec<PlannedSwarm> },
     /// It has waited long enough for peers to give it the info dictionary.
     InfoAwaited { host: u32, bundle: u32 },
     /// It has the info dictionary.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pkgtorrent_protocol::announce::PieceRange;
 use pkgtorrent_protocol::wire::{Bitfield, Block};
 use pkgtorrent_swarm::{RequestId, Swarm};
 
@@ -64,7 +65,7 @@ pub(crate) struct Part {
     /// Peers that it could connect to.
     pub(crate) known: Vec<u32>,
     /// What the plan said: others and lease.
-    pub(crate) guidance: Option<(u32, Option<Vec<(u32, u32)>>)>,
+    pub(crate) guidance: Option<(u32, Option<Vec<PieceRange>>)>,
 }
 
 impl Part {

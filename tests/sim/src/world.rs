@@ -133,7 +133,7 @@ impl World {
         match what {
             Happening::Start { host } => self.put_after(self.latency, Happening::PlanAsked { host }),
             Happening::PlanAsked { host } => self.plan_asked(host),
-            Happening::Planned { host, plan } => self.planned(host, *plan),
+            Happening::Planned { host, plan } => self.planned(host, plan),
             Happening::InfoAwaited { host, bundle } => self.info_awaited(host, bundle),
             Happening::Informed { host, bundle } => self.informed(host, bundle),
             Happening::Dialled { from, to, bundle } => self.dialled(from, to, bundle),
@@ -251,7 +251,7 @@ impl World {
         let wanted: Vec<(u32, Vec<u32>)> = parts.map(|part| (part.bundle, part.files.clone())).collect();
         let (plan, len) = self.service.plan(host, &wanted, &self.bundles, self.now);
         let at = self.answer_at(len);
-        self.queue.put(at, Happening::Planned { host, plan: Box::new(plan) });
+        self.queue.put(at, Happening::Planned { host, plan });
     }
 
     fn planned(&mut self, host: u32, plan: Vec<PlannedSwarm>) {
@@ -305,13 +305,13 @@ impl World {
             fluid_floor: fluid_floor(&self.scenario),
             discrete_floor: discrete_floor(&self.scenario, pieces),
             events: self.queue.count(),
-            hosts: self.hosts.into_iter().map(host_outcome).collect(),
+            hosts: self.hosts.iter().map(host_outcome).collect(),
             timeline: self.timeline,
         }
     }
 }
 
-fn host_outcome(host: Host) -> HostOutcome {
+fn host_outcome(host: &Host) -> HostOutcome {
     let notes: Vec<_> = host.swarm.notes().copied().collect();
     HostOutcome {
         took: host.done_at.map(|done_at| Duration::from_nanos(done_at - host.starts_at)),
