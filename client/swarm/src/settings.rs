@@ -42,7 +42,8 @@ pub struct Settings {
     pub silence_max: Duration,
     /// How long the origin is not asked for a piece that somebody else is to fetch, while nothing else comes either.
     pub hold_off: Duration,
-    /// How long a file that no web seed brings is waited for while peers are looked for.
+    /// How long a file that no web seed brings is waited for while peers are looked for. Clients of other makes consider
+    /// every ten seconds whom they send to; a package manager waits for half a minute.
     pub peer_patience: Duration,
     /// Web seed connections while there are peers: what they bring together arrives sooner one after the other.
     pub crowd_connections: usize,
@@ -70,7 +71,7 @@ impl Default for Settings {
             upload_slots: 4,
             silence_max: Duration::from_secs(3),
             hold_off: Duration::from_secs(2),
-            peer_patience: Duration::from_secs(10),
+            peer_patience: Duration::from_secs(15),
             crowd_connections: 1,
             crowd_range_len_max: 128 << 10,
             report_interval: Duration::from_millis(500),

@@ -113,7 +113,7 @@ fn a_link_that_is_gone_leaves_nothing_behind() {
 #[test]
 fn without_peers_and_web_seeds_a_file_is_given_up_when_nobody_came() {
     let mut host = host(&[1]);
-    assert_eq!(host.pass(9 * SECOND).iter().filter(|it| it.starts_with("give up")).count(), 0);
+    assert_eq!(host.pass(14 * SECOND).iter().filter(|it| it.starts_with("give up")).count(), 0);
     let actions = host.pass(3 * SECOND);
     assert_eq!(actions.iter().filter(|it| it.starts_with("give up f0.0")).count(), 1, "{actions:?}");
 }
