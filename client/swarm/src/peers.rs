@@ -5,7 +5,7 @@ use std::time::Duration;
 use pkgtorrent_protocol::wire::{Bitfield, Block};
 
 use crate::action::{Action, PartReason};
-use crate::assembly::BlockState;
+use crate::assembly::{Assembly, BlockState};
 use crate::crowd::Crowd;
 use crate::files::FileKey;
 use crate::identity::{BundleId, LinkId};
@@ -148,7 +148,7 @@ impl Swarm {
     pub(crate) fn piece_verified(&mut self, bundle: BundleId, piece: u32, wrong: &[u32]) {
         let now = self.now;
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
-        if !crowd.assemblies.get(&piece).is_some_and(|assembly| assembly.is_whole()) {
+        if !crowd.assemblies.get(&piece).is_some_and(Assembly::is_whole) {
             return;
         }
         let len = crowd.piece_len(piece);
@@ -218,9 +218,7 @@ impl Swarm {
         let silent: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| {
-                !link.asked.is_empty() && now.saturating_sub(link.owes_since) >= silence_max
-            })
+            .filter(|(_, link)| !link.asked.is_empty() && now.saturating_sub(link.owes_since) >= silence_max)
             .map(|(id, _)| *id)
             .collect();
         for id in silent {
@@ -424,8 +422,7 @@ impl Swarm {
             assert_eq!(link.useful, useful, "{id}: what it has of use is miscounted");
             for block in &link.asked {
                 let state = crowd.assemblies.get(&block.piece).and_then(|it| it.state(*block));
-                let is_asked =
-                    matches!(state, Some(BlockState::Asked(links)) if links.contains(id));
+                let is_asked = matches!(state, Some(BlockState::Asked(links)) if links.contains(id));
                 assert!(is_asked, "{id} was asked for {block:?}, which is {state:?}");
             }
         }

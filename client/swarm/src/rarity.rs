@@ -26,12 +26,7 @@ pub(crate) struct Rarity {
 impl Rarity {
     pub(crate) fn new(pieces: u32) -> Self {
         let pieces = pieces as usize;
-        Self {
-            holders: vec![0; pieces],
-            order: Vec::new(),
-            position: vec![NOWHERE; pieces],
-            ends: vec![0],
-        }
+        Self { holders: vec![0; pieces], order: Vec::new(), position: vec![NOWHERE; pieces], ends: vec![0] }
     }
 
     /// How many links have a piece.

@@ -57,7 +57,8 @@ pub fn run(settings: Settings, state_dir: &Path, is_detached: bool) -> anyhow::R
         user::drop_root(&settings.user)?;
     }
     files.write_pid().context("writing agent.pid")?;
-    let result = runtime()?.block_on_and_end(serve(settings, &files, http, callers, socket, door, is_detached));
+    let result =
+        runtime()?.block_on_and_end(serve(settings, &files, http, callers, socket, door, is_detached));
     files.remove_pid_and_socket();
     result
 }
@@ -182,7 +183,7 @@ impl Door {
         {
             tracing::warn!("other hosts cannot connect: {error}");
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

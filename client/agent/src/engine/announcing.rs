@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use pkgtorrent_protocol::announce::{
-    BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event as AnnounceEvent, LeaseWish, PieceRange, SwarmAnnounce,
-    SwarmAnswer,
+    BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event as AnnounceEvent, LeaseWish, PieceRange,
+    SwarmAnnounce, SwarmAnswer,
 };
 use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, Wish};
 use reqwest::Url;
@@ -267,7 +267,8 @@ impl Engine {
                 farewells.spawn(async move { announce(&http, &url, &batch, FAREWELL).await.is_ok() });
             }
         }
-        let _ = tokio::time::timeout(FAREWELL, async { while farewells.join_next().await.is_some() {} }).await;
+        let _ =
+            tokio::time::timeout(FAREWELL, async { while farewells.join_next().await.is_some() {} }).await;
     }
 }
 

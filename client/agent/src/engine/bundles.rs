@@ -85,6 +85,8 @@ enum InfoAsked {
 pub(super) struct WebSeed {
     pub(super) url: Url,
     pub(super) source: SourceId,
+    /// What went wrong last with a request to it.
+    pub(super) last_failure: Option<String>,
     bundles: HashSet<BundleId>,
 }
 
@@ -287,7 +289,8 @@ impl Engine {
         let known = self.web_seeds.iter().position(|seed| seed.url == *url);
         let index = known.unwrap_or_else(|| {
             let source = self.web_seeds.iter().map(|seed| seed.source.0 + 1).max().unwrap_or(0);
-            let seed = WebSeed { url: url.clone(), source: SourceId(source), bundles: HashSet::new() };
+            let source = SourceId(source);
+            let seed = WebSeed { url: url.clone(), source, last_failure: None, bundles: HashSet::new() };
             self.web_seeds.push(seed);
             self.web_seeds.len() - 1
         });

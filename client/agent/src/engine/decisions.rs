@@ -46,14 +46,21 @@ impl Engine {
                 let (id, source) = (bundle(id), self.source_name(source));
                 format!("{id}: pieces {first_piece} to {} asked of {source}", first_piece + pieces - 1)
             }
-            Happening::Linked { link: id, bundle: of } => format!("{}: connected with {}", bundle(of), link(id)),
+            Happening::Linked { link: id, bundle: of } => {
+                format!("{}: connected with {}", bundle(of), link(id))
+            }
             Happening::Unlinked { link: id } => format!("{} has gone", link(id)),
             Happening::Silent { link: id, blocks } => {
                 format!("{} owes {blocks} blocks for too long, others are asked", link(id))
             }
-            Happening::Banned { link: id, piece } => format!("{} sent piece {piece} wrong and is banned", link(id)),
+            Happening::Banned { link: id, piece } => {
+                format!("{} sent piece {piece} wrong and is banned", link(id))
+            }
             Happening::Mixed { bundle: id, piece } => {
-                format!("{}: piece {piece} came wrong from several hosts and is fetched again from one", bundle(id))
+                format!(
+                    "{}: piece {piece} came wrong from several hosts and is fetched again from one",
+                    bundle(id)
+                )
             }
             Happening::GaveUp { bundle: id, file } => {
                 format!("{}: package {} is left to the package manager", bundle(id), file.0)

@@ -8,7 +8,9 @@ use pkgtorrent_protocol::layout::Extent;
 use pkgtorrent_protocol::metainfo::BundleInfo;
 use pkgtorrent_protocol::socket::Answer;
 use pkgtorrent_protocol::{Algorithm, PackageDigest, PieceLen, Sha256Digest};
-use pkgtorrent_swarm::{Action, BundleId, Event as SwarmEvent, FileIndex, Outcome, RequestId, SourceId};
+use pkgtorrent_swarm::{
+    Action, BundleId, Event as SwarmEvent, FileIndex, GiveUpReason, Outcome, RequestId, SourceId,
+};
 use tokio::task::AbortHandle;
 
 use super::event::{Sealed, Task, is_alias};
@@ -41,6 +43,7 @@ pub(super) struct Download {
 #[derive(Debug)]
 pub(super) struct Running {
     identity: Sha256Digest,
+    source: SourceId,
     abort: AbortHandle,
 }
 
@@ -194,15 +197,11 @@ impl Engine {
                 Action::AskTracker { bundle, wish } => self.wish(bundle, wish),
                 Action::GiveUp { bundle, file, reason } => {
                     if let Some(identity) = self.identity_of(bundle, file) {
-                        let last = self.downloads.get(&identity).and_then(|it| it.last_failure.clone());
-                        let reason = match last {
-                            Some(last) => format!("{reason}: {last}"),
-                            None => reason.to_string(),
-                        };
+                        let reason = self.describe(reason, identity);
                         self.give_up(identity, &reason, true);
                     }
                 }
-                action => self.act_on_link(action),
+                action => self.act_on_link(&action),
             }
         }
     }
@@ -238,7 +237,7 @@ impl Engine {
             info,
         };
         let task = tokio::spawn(errand.run(self.yard.clone()));
-        self.running.insert(request, Running { identity, abort: task.abort_handle() });
+        self.running.insert(request, Running { identity, source, abort: task.abort_handle() });
     }
 
     /// Pieces arrived; those that were right are written, even if the request was cancelled meanwhile.
@@ -267,12 +266,33 @@ impl Engine {
         }
     }
 
+    /// Why a package is given up, with what its last request met. One that no request was made for hears what befell the
+    /// others, for which its source was given up.
+    fn describe(&self, reason: GiveUpReason, identity: Sha256Digest) -> String {
+        let of_package = self.downloads.get(&identity).and_then(|download| download.last_failure.as_ref());
+        let of_source = match reason {
+            GiveUpReason::NoSource { last: Some(last) } => {
+                self.web_seeds.iter().find(|seed| seed.source == last.source)
+            }
+            _ => None,
+        };
+        match of_package.or(of_source.and_then(|seed| seed.last_failure.as_ref())) {
+            Some(last) => format!("{reason}: {last}"),
+            None => reason.to_string(),
+        }
+    }
+
     /// A request is over.
     pub(super) fn request_ended(&mut self, request: RequestId, outcome: Outcome, reason: Option<String>) {
         let Some(running) = self.running.remove(&request) else { return };
-        if let (Some(reason), Some(download)) = (reason, self.downloads.get_mut(&running.identity)) {
-            tracing::debug!("{}: {reason}", download.name);
-            download.last_failure = Some(reason);
+        if let Some(reason) = reason {
+            if let Some(seed) = self.web_seeds.iter_mut().find(|seed| seed.source == running.source) {
+                seed.last_failure = Some(reason.clone());
+            }
+            if let Some(download) = self.downloads.get_mut(&running.identity) {
+                tracing::debug!("{}: {reason}", download.name);
+                download.last_failure = Some(reason);
+            }
         }
         self.tell_swarm(SwarmEvent::Ended { request, outcome });
     }

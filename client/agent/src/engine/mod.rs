@@ -203,7 +203,11 @@ impl Engine {
     }
 
     /// Runs until it was told to stop, or has had nothing to do for long enough.
-    pub async fn run(&mut self, mut events: mpsc::Receiver<Event>, mut of_peers: mpsc::Receiver<peer::Event>) {
+    pub async fn run(
+        &mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut of_peers: mpsc::Receiver<peer::Event>,
+    ) {
         loop {
             let wake_at = self.wake_at();
             tokio::select! {

@@ -8,7 +8,9 @@ use pkgtorrent_protocol::{InfoHash, PeerId};
 use pkgtorrent_swarm::{Action, BundleId, Event as SwarmEvent, LinkId, PartReason};
 
 use super::Engine;
-use crate::peer::{CloseReason, Command, Event as PeerEvent, FromPeer, Hello, Known, Peer, Peers, Verdict, Welcome};
+use crate::peer::{
+    CloseReason, Command, Event as PeerEvent, FromPeer, Hello, Known, Peer, Peers, Verdict, Welcome,
+};
 
 /// Connections of one bundle that we look for, and how many it may have with those that others make. With fifty, what is
 /// new reaches ten thousand hosts in three steps.
@@ -189,12 +191,8 @@ impl Engine {
     pub(super) fn link_bundle(&mut self, id: BundleId) {
         let Some(bundle) = self.bundles.get(&id) else { return };
         let (Some(info), Some(bytes)) = (bundle.info.clone(), bundle.info_bytes.clone()) else { return };
-        let waiting: Vec<LinkId> = self
-            .network
-            .links_of(id)
-            .filter(|(_, link)| !link.is_linked)
-            .map(|(link, _)| *link)
-            .collect();
+        let waiting: Vec<LinkId> =
+            self.network.links_of(id).filter(|(_, link)| !link.is_linked).map(|(link, _)| *link).collect();
         for link in waiting {
             let layout = std::sync::Arc::new(info.layout().clone());
             self.network.say(link, Command::Bundle { layout, info: bytes.clone() });
@@ -250,7 +248,10 @@ impl Engine {
                 let block = Block { piece, begin, len: data.len() as u32 };
                 return self.block_came(bundle, id, block, data);
             }
-            FromPeer::Interested(_) | FromPeer::UploadOnly(_) | FromPeer::HasInfo(_) | FromPeer::Client(_) => {
+            FromPeer::Interested(_)
+            | FromPeer::UploadOnly(_)
+            | FromPeer::HasInfo(_)
+            | FromPeer::Client(_) => {
                 return;
             }
         };
@@ -258,8 +259,8 @@ impl Engine {
     }
 
     /// The swarm's decisions about links, as commands.
-    pub(super) fn act_on_link(&mut self, action: Action) {
-        match action {
+    pub(super) fn act_on_link(&mut self, action: &Action) {
+        match *action {
             Action::Ask { link, block } => self.network.say(link, Command::Request(vec![block])),
             Action::CancelAsk { link, block } => self.network.say(link, Command::Cancel(block)),
             Action::Interest { link, is_interested } => {
@@ -346,4 +347,3 @@ impl Engine {
         peers.len()
     }
 }
-

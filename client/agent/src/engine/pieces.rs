@@ -58,7 +58,8 @@ impl Engine {
     pub(super) fn keep(&mut self, id: BundleId, block: Block) {
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
         let Some(info) = &bundle.info else { return };
-        let Some((_, data)) = bundle.assembling.in_hand.take().filter(|(in_hand, _)| *in_hand == block) else {
+        let Some((_, data)) = bundle.assembling.in_hand.take().filter(|(in_hand, _)| *in_hand == block)
+        else {
             return;
         };
         let piece_len = info.layout().piece_len().bytes() as usize;
@@ -100,7 +101,9 @@ impl Engine {
                 piece_matches(piece_len, &bytes, &info.block_hashes()[start..start + BLOCK_HASH_LEN]);
             let result = if is_right {
                 match partial.write_piece(piece_len, piece - first_piece, &bytes) {
-                    Ok(()) => Judgement::Right { wrong: before.map_or_else(Vec::new, |it| differing(&it, &bytes)) },
+                    Ok(()) => {
+                        Judgement::Right { wrong: before.map_or_else(Vec::new, |it| differing(&it, &bytes)) }
+                    }
                     Err(error) => Judgement::Unwritable(error),
                 }
             } else {
@@ -113,11 +116,7 @@ impl Engine {
     }
 
     /// The package that a piece belongs to, while that is being downloaded, and its first piece.
-    fn package_of(
-        &self,
-        id: BundleId,
-        piece: u32,
-    ) -> Option<(pkgtorrent_protocol::Sha256Digest, u32)> {
+    fn package_of(&self, id: BundleId, piece: u32) -> Option<(pkgtorrent_protocol::Sha256Digest, u32)> {
         let info = self.bundles.get(&id)?.info.as_ref()?;
         let extents = info.layout().extents();
         let index = extents.partition_point(|extent| extent.first_piece <= piece).checked_sub(1)?;

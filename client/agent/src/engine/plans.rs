@@ -138,7 +138,9 @@ impl Engine {
         let yard = self.yard.clone();
         // Who is not listened for joins no swarm: nobody could come to it, and nothing would be leased to it for long.
         let asker = match self.network.port {
-            Some(port) => AskerQuery { port: Some(port), peer_id: Some(self.network.id), ..AskerQuery::default() },
+            Some(port) => {
+                AskerQuery { port: Some(port), peer_id: Some(self.network.id), ..AskerQuery::default() }
+            }
             None => AskerQuery::default(),
         };
         tokio::spawn(async move {

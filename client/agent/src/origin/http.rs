@@ -388,7 +388,14 @@ pub(super) fn abridged(text: &str) -> String {
 }
 
 fn trouble(url: &Url, reason: impl Into<String>) -> Trouble {
-    Trouble { url: url.to_string(), reason: reason.into() }
+    Trouble { url: named(url), reason: reason.into() }
+}
+
+/// A URL as messages name it: without the query, which says who asks, and is longer than what there is room for.
+pub(super) fn named(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.into()
 }
 
 fn missing(url: &Url, reason: impl Into<String>) -> RequestError {

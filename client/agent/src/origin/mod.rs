@@ -21,9 +21,9 @@ mod plan;
 mod range;
 mod service;
 
+pub use announce::announce;
 pub use errors::{OriginError, PlanError, RequestError, ServiceUrlError, Trouble};
 pub use http::Http;
-pub use announce::announce;
 pub use info::{Info, info, package_url, read_info};
 pub use plan::{
     BUNDLES_MAX, CheckedBundle, CheckedPlan, FIRST_PEERS_MAX, INFOS_LEN_MAX, WEB_SEEDS_MAX, ask, check,

@@ -11,7 +11,7 @@ use pkgtorrent_protocol::{InfoHash, PackageSet, PieceLen};
 use reqwest::{StatusCode, Url};
 
 use super::errors::PlanError;
-use super::http::{Answer, Asked, Http, abridged, refused};
+use super::http::{Answer, Asked, Http, abridged, named, refused};
 use super::service::{ServiceUrl, is_named_by, is_same_origin, not_a_base};
 
 /// The most bundles that are used of one plan: one announce names no more. What is beyond is left to the package manager.
@@ -120,7 +120,7 @@ async fn read(mut answer: Answer, set: &PackageSet) -> Result<Plan, PlanError> {
     }
     let body = answer.body(plan_len_max(set.packages().len())).await?;
     serde_json::from_slice(&body)
-        .map_err(|error| PlanError::NotAPlan { url: answer.url().to_string(), reason: error.to_string() })
+        .map_err(|error| PlanError::NotAPlan { url: named(answer.url()), reason: error.to_string() })
 }
 
 /// The longest plan that is read for a set of so many packages.

@@ -9,7 +9,7 @@ fn requests(actions: &[String]) -> Vec<&String> {
 }
 
 /// A host with one web seed and one file of ten pieces, that is told of others.
-fn host(lease: &[Range<u32>]) -> (Host, Vec<String>) {
+fn host(lease: &[(u32, u32)]) -> (Host, Vec<String>) {
     let mut host = Host::new().with_files(&[10]);
     host.guided(5, lease);
     let actions = host.want(0, 0);
@@ -19,13 +19,13 @@ fn host(lease: &[Range<u32>]) -> (Host, Vec<String>) {
 #[test]
 fn alone_everything_comes_from_the_origin() {
     let mut host = Host::new().with_files(&[10]);
-    host.guided(0, &[0..10]);
+    host.guided(0, &[(0, 10)]);
     assert_eq!(requests(&host.want(0, 0)).len(), 3);
 }
 
 #[test]
 fn with_others_only_the_lease_is_fetched() {
-    let (mut host, actions) = host(&[4..7]);
+    let (mut host, actions) = host(&[(4, 7)]);
     assert_eq!(actions, ["r0 s0 f0.0 ....RR....", "r1 s0 f0.0 ......R..."]);
     host.peer(0, "..........");
     assert_eq!(requests(&host.bring_all(0)), requests(&[]));
@@ -38,7 +38,7 @@ fn a_leased_piece_that_a_peer_has_is_not_fetched() {
     host.guided(5, &[]);
     host.want(0, 0);
     host.peer(0, ".....#....");
-    let actions = host.guided(5, &[4..7]);
+    let actions = host.guided(5, &[(4, 7)]);
     assert_eq!(actions, ["r0 s0 f0.0 ....R....."]);
     assert_eq!(host.bring_all(0).last().map(String::as_str), Some("r1 s0 f0.0 ......R..."));
 }
@@ -81,7 +81,7 @@ fn a_tracker_that_does_not_answer_is_not_waited_for() {
 
 #[test]
 fn more_is_asked_for_before_the_lease_is_at_its_end() {
-    let (mut host, _) = host(&[0..4]);
+    let (mut host, _) = host(&[(0, 4)]);
     host.now += SECOND / 4;
     assert_eq!(host.bring(0, "##", Outcome::Complete), NOTHING, "half of it is left");
     let actions = host.verified(1, 2);
@@ -93,7 +93,7 @@ fn more_is_asked_for_before_the_lease_is_at_its_end() {
 
 #[test]
 fn decisions_are_noted() {
-    let (mut host, _) = host(&[4..7]);
+    let (mut host, _) = host(&[(4, 7)]);
     host.peer(0, "..........");
     host.pass(20 * SECOND);
     let notes: Vec<crate::Happening> = host.swarm.notes().map(|note| note.what).collect();
@@ -113,17 +113,17 @@ fn half_a_piece_of_a_peer_that_is_gone_keeps_nobody_from_fetching_it() {
     assert_eq!(host.arrive(0, 5, 0), ["keep 5.0"]);
     host.tell(Event::LinkGone { link: LinkId(0) });
     host.pass(SECOND);
-    assert_eq!(requests(&host.guided(5, &[5..6])).len(), 1);
+    assert_eq!(requests(&host.guided(5, &[(5, 6)])).len(), 1);
 }
 
 #[test]
 fn a_lease_that_is_only_told_again_is_no_sign_of_life() {
-    let (mut host, _) = host(&[4..7]);
+    let (mut host, _) = host(&[(4, 7)]);
     host.peer(0, "..........");
     let mut actions = Vec::new();
     for _ in 0..10 {
         actions.extend(host.pass(SECOND));
-        host.guided(5, &[4..7]);
+        host.guided(5, &[(4, 7)]);
     }
     assert!(actions.iter().any(|action| action.ends_with(", starved")), "{actions:?}");
 }

@@ -17,7 +17,6 @@ mod sharing;
 mod whole_files;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,8 +229,10 @@ impl Host {
         self.tell(Event::Sent { link: LinkId(link), block })
     }
 
-    fn guided(&mut self, others: u32, lease: &[Range<u32>]) -> Vec<String> {
-        self.tell(Event::Guided { bundle: BundleId(0), others, lease: Some(lease.to_vec()) })
+    /// The tracker knows of so many others, and leases these pieces, from the first to before the second of each pair.
+    fn guided(&mut self, others: u32, lease: &[(u32, u32)]) -> Vec<String> {
+        let lease = lease.iter().map(|(start, end)| *start..*end).collect();
+        self.tell(Event::Guided { bundle: BundleId(0), others, lease: Some(lease) })
     }
 
     /// Lets time pass in small steps, as an agent does.
