@@ -65,7 +65,8 @@ pub(crate) struct Asked {
 impl Engine {
     /// A bundle was planned: whoever gave the plan knows of this host already.
     pub(super) fn announced_by_plan(&mut self, url: &Url, interval: u32) {
-        if !self.trackers.iter().any(|tracker| tracker.url == *url) {
+        // Whoever is not listened for is not listed.
+        if self.network.port.is_some() && !self.trackers.iter().any(|tracker| tracker.url == *url) {
             let next = Instant::now() + bounded(interval);
             self.trackers.push(Tracker {
                 url: url.clone(),

@@ -236,6 +236,14 @@ impl Engine {
         }
     }
 
+    /// A peer is gone: if it was to give the info dictionary, the service is asked.
+    pub(super) fn info_is_not_given(&mut self, id: BundleId, link: LinkId) {
+        let asked = self.bundles.get(&id).map(|bundle| bundle.info_asked);
+        if matches!(asked, Some(InfoAsked::Peer { link: asked, .. }) if asked == link) {
+            self.ask_service_for_info(id);
+        }
+    }
+
     /// The info dictionary that a peer gave was read. The service may have been asked meanwhile.
     pub(super) fn info_read(&mut self, id: BundleId, result: Result<Info, PlanError>) {
         let Some(bundle) = self.bundles.get(&id).filter(|bundle| bundle.info.is_none()) else { return };

@@ -20,6 +20,9 @@ use super::{Engine, PROGRESS_INTERVAL, UNWANTED_GRACE, WantedState};
 use crate::origin::package_url;
 use crate::store::Partial;
 
+/// How often in a row a command is told that nothing came of a package on purpose: for half a minute.
+const WAITS_TOLD_MAX: u32 = 15;
+
 /// One package on its way.
 #[derive(Debug)]
 pub(super) struct Download {
@@ -37,6 +40,8 @@ pub(super) struct Download {
     last_failure: Option<String>,
     /// How many bytes commands were told of.
     told: u64,
+    /// How often commands were told that it waits, since something of it came.
+    waits_told: u32,
 }
 
 /// One request that is under way.
@@ -133,6 +138,7 @@ impl Engine {
             counted: vec![false; extent.pieces as usize],
             last_failure: None,
             told: 0,
+            waits_told: 0,
         };
         self.downloads.insert(identity, download);
         if let Some(bundle) = self.bundles.get_mut(&id) {
@@ -383,6 +389,8 @@ impl Engine {
     fn done_with(&mut self, bundle: BundleId, file: FileIndex) {
         if let Some(bundle) = self.bundles.get_mut(&bundle) {
             bundle.downloads.retain(|(other, _)| *other != file);
+            // Another download of it would be another file.
+            bundle.open.retain(|(open, _)| *open != file);
         }
     }
 
@@ -427,6 +435,7 @@ impl Engine {
                 continue;
             }
             download.told = done;
+            download.waits_told = 0;
             for digest in &download.digests {
                 let Some(wanted) = self.wanted.get(digest) else { continue };
                 for (session, index) in &wanted.waiters {
@@ -441,12 +450,13 @@ impl Engine {
 
 impl Engine {
     /// Tells commands which packages do not come on purpose: that others fetch them first is no reason for the package
-    /// manager to lose patience.
-    pub(super) fn tell_waiting(&self) {
-        for download in self.downloads.values() {
-            if !self.swarm.is_holding_off(download.bundle) {
+    /// manager to lose patience. But that has an end too.
+    pub(super) fn tell_waiting(&mut self) {
+        for download in self.downloads.values_mut() {
+            if !self.swarm.is_holding_off(download.bundle) || download.waits_told == WAITS_TOLD_MAX {
                 continue;
             }
+            download.waits_told += 1;
             for digest in &download.digests {
                 let waiters = self.wanted.get(digest).map_or(&[][..], |wanted| &wanted.waiters);
                 for (session, index) in waiters {

@@ -313,8 +313,12 @@ impl Engine {
     }
 
     fn drop_link(&mut self, id: LinkId) {
+        let bundle = self.network.bundle_of(id);
         if self.forget_link(id) {
             self.tell_swarm(SwarmEvent::LinkGone { link: id });
+        }
+        if let Some(bundle) = bundle {
+            self.info_is_not_given(bundle, id);
         }
     }
 
