@@ -1,16 +1,12 @@
-//! A thousand hosts on fast lines, within a minute of real time, or two on a busy machine.
-
-use std::time::Instant;
+//! A thousand hosts on fast lines.
 
 use pkgtorrent_sim::{Scenario, run};
 
 #[test]
 fn a_thousand_hosts() {
-    let started = Instant::now();
     let scenario = Scenario { check_one_in: 50_000, ..Scenario::crowd(1, 1000, 1000.0, 40, 8 << 20) };
     let outcome = run(&scenario);
     assert!(outcome.are_all_done(), "{outcome}");
-    assert!(started.elapsed().as_secs() < 120, "it took {:?}\n{outcome}", started.elapsed());
     assert!(outcome.copies() <= 1.15, "{outcome}");
     assert!(outcome.service_len_per_host() <= 4000.0, "{outcome}");
     assert!(outcome.last_over_floor() <= 3.5, "{outcome}");
