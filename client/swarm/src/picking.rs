@@ -20,6 +20,9 @@ const ASKED_LEAST: usize = 16;
 impl Swarm {
     /// Asks every link that may have something to give for what it can.
     pub(crate) fn feed(&mut self) {
+        if self.hungry.is_empty() {
+            return;
+        }
         let asked_max = self.asked_max();
         let mut asked: usize = self.links.values().map(|link| link.asked.len()).sum();
         while let Some(id) = self.next_hungry() {
