@@ -11,7 +11,7 @@ use pkgtorrent_system_tests::load::seed;
 use pkgtorrent_system_tests::site::Site;
 use pkgtorrent_test_support::Package;
 use pkgtorrent_test_support::agent::{Agent, Fetched, assert_placed};
-use pkgtorrent_test_support::process::wait_for;
+use pkgtorrent_test_support::process::{free_port, wait_for};
 use pkgtorrent_test_support::proxy::{self, Part};
 use pkgtorrent_test_support::server::{Server, Then};
 use rand_core::{Rng, SeedableRng};
@@ -57,7 +57,8 @@ fn at_random_moments_of_downloads() {
         ("g.rpm", 9_000_000),
         ("h.rpm", (64 << 20) + 1),
     ]);
-    let agent = Agent::new();
+    // Always on one port, as on a host of its own: the tracker then knows it again when it comes back.
+    let agent = Agent::with_config(&format!("listen = \"127.0.0.1:{}\"\n", free_port()));
     let (mut kills, mut placed, mut cut_off, mut resumed) = (0, 0, 0, 0);
     for round in 0..ROUNDS_MAX {
         if kills == KILLS {

@@ -145,13 +145,17 @@ fn a_plan_leads_nowhere_else() {
     // What is beside it is used.
     let url = trap.url();
     lab.placed(&lab.with_plan(move |plan| plan.web_seeds.insert(0, url.clone())));
+    // Nor are hosts called that are outside of the networks of peers.
     let address = trap.address();
-    lab.placed(&lab.with_plan(move |plan| {
+    let crowded = lab.with_plan(move |plan| {
         for bundle in &mut plan.bundles {
             bundle.peers = vec![address; 500];
             (bundle.complete, bundle.incomplete) = (u32::MAX, u32::MAX);
         }
-    }));
+    });
+    let host = lab.0.mirror.host().agent(&crowded.url("/"));
+    host.its_agent().set_config("peer_networks = [\"10.0.0.0/8\"]\n");
+    let _ = lab.0.placed(&host);
 }
 
 #[test]
