@@ -118,6 +118,11 @@ pub enum Event {
         /// What it is for.
         bundle: BundleId,
     },
+    /// A peer's program is not ours, and answers in its own time. Told once, when the connection is ready.
+    Foreign {
+        /// The connection.
+        link: LinkId,
+    },
     /// All that a peer has.
     Has {
         /// The connection.

@@ -22,6 +22,8 @@ const CANCELLED_MAX: usize = 64;
 pub(crate) struct Link {
     pub(crate) bundle: BundleId,
     pub(crate) has: Bitfield,
+    /// Its program is not ours.
+    pub(crate) is_foreign: bool,
     /// How many pieces it has that are wanted and not here.
     pub(crate) useful: u32,
     /// It answers requests.
@@ -88,6 +90,7 @@ impl Link {
         Self {
             bundle,
             has: Bitfield::none(pieces),
+            is_foreign: false,
             useful: 0,
             is_unchoked: false,
             is_interesting: false,
@@ -113,7 +116,8 @@ impl Link {
     /// How many blocks it is asked for at once: as many as it sends within the time that a request may wait, so that
     /// neither its line nor ours is ever idle between an answer and the next request.
     fn pipeline(&self, settings: &Settings) -> usize {
-        let wanted = self.rate.get() * settings.pipeline_time.as_secs_f64() / f64::from(BLOCK_LEN);
+        let time = if self.is_foreign { settings.foreign_pipeline_time } else { settings.pipeline_time };
+        let wanted = self.rate.get() * time.as_secs_f64() / f64::from(BLOCK_LEN);
         (wanted as usize).clamp(settings.pipeline_min, settings.pipeline_max)
     }
 
@@ -174,6 +178,19 @@ mod tests {
         let wanted = 200.0 * settings.pipeline_time.as_secs_f64();
         let pipeline = link.pipeline(&settings) as f64;
         assert!((pipeline - wanted).abs() <= wanted * 0.1, "{pipeline} instead of {wanted}");
+    }
+
+    #[test]
+    fn who_answers_in_strokes_is_soon_asked_for_all_that_fits_into_one() {
+        let settings = Settings::default();
+        let mut link = Link::new(BundleId(0), 8, Duration::ZERO);
+        link.is_foreign = true;
+        for stroke in 1..20 {
+            for _ in 0..link.pipeline(&settings) {
+                link.rate.add(BLOCK_LEN, Duration::from_millis(stroke * 500));
+            }
+        }
+        assert_eq!(link.pipeline(&settings), settings.pipeline_max);
     }
 
     #[test]

@@ -31,6 +31,12 @@ impl Swarm {
         self.note(Happening::Linked { link: id, bundle });
     }
 
+    pub(crate) fn foreign(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.is_foreign = true;
+        }
+    }
+
     /// All that a peer has.
     pub(crate) fn has(&mut self, id: LinkId, pieces: &Bitfield) {
         let total = self.link_crowd(id).map(|(_, crowd)| crowd.layout.pieces());

@@ -25,6 +25,9 @@ pub struct Settings {
     /// A peer is asked for as many blocks as it sends in this time. The more, the longer a piece that has just become
     /// known waits behind them; the less, the more often a fast line is idle.
     pub pipeline_time: Duration,
+    /// The same for peers of another make. Transmission answers in strokes, twice a second: who asks it for less than it
+    /// sends in one of them, never finds out how fast it is.
+    pub foreign_pipeline_time: Duration,
     /// A peer is asked for at least so many blocks at once. More would commit all hosts to the first one that has a piece,
     /// while others that get it idle...
     pub pipeline_min: usize,
@@ -64,6 +67,7 @@ impl Default for Settings {
             source_failures_max: 6,
             source_dead: Duration::from_secs(30),
             pipeline_time: Duration::from_millis(300),
+            foreign_pipeline_time: Duration::from_secs(1),
             pipeline_min: 2,
             pipeline_max: 512,
             line_time: Duration::from_secs(2),

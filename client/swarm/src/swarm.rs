@@ -121,6 +121,7 @@ impl Swarm {
             Event::Guided { bundle, others, lease } => self.guided(bundle, others, lease),
             Event::Unguided { bundle } => self.unguided(bundle),
             Event::Linked { link, bundle } => self.linked(link, bundle),
+            Event::Foreign { link } => self.foreign(link),
             Event::Has { link, pieces } => self.has(link, &pieces),
             Event::Have { link, pieces } => self.have(link, pieces),
             Event::Choked { link } => self.choked(link),

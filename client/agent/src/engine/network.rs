@@ -17,6 +17,9 @@ use crate::peer::{
 const DIALLED_MAX: usize = 50;
 const LINKS_MAX: usize = 80;
 
+/// How the names of our own program's peers begin, in any version.
+const OWN_MAKE: &[u8] = b"-PT";
+
 /// How many peers are remembered that sent wrong bytes. Who is forgotten and lies again is banned again.
 const BANNED_MAX: usize = 1024;
 
@@ -133,8 +136,10 @@ impl Engine {
         };
         let new: Vec<SocketAddr> = addresses.iter().filter(is_new).take(room).copied().collect();
         for address in new {
-            self.network.dialling.insert((info_hash, address));
-            self.network.peers.dial(address, info_hash);
+            // A plan may name one host many times.
+            if self.network.dialling.insert((info_hash, address)) {
+                self.network.peers.dial(address, info_hash);
+            }
         }
     }
 
@@ -183,7 +188,14 @@ impl Engine {
         // Who has gone meanwhile is closed in the usual way.
         let _ = hello.welcome.send(welcome);
         if is_linked {
-            self.tell_swarm(SwarmEvent::Linked { link, bundle: id });
+            self.tell_linked(link, id);
+        }
+    }
+
+    fn tell_linked(&mut self, link: LinkId, bundle: BundleId) {
+        self.tell_swarm(SwarmEvent::Linked { link, bundle });
+        if self.network.links.get(&link).is_some_and(|link| !link.peer_id.0.starts_with(OWN_MAKE)) {
+            self.tell_swarm(SwarmEvent::Foreign { link });
         }
     }
 
@@ -200,7 +212,7 @@ impl Engine {
                 link.is_linked = true;
                 link.is_unchoked
             });
-            self.tell_swarm(SwarmEvent::Linked { link, bundle: id });
+            self.tell_linked(link, id);
             if is_unchoked {
                 self.tell_swarm(SwarmEvent::Unchoked { link });
             }
