@@ -75,6 +75,12 @@ impl FakePeer {
         Self { address, peer_id, shared, _listener: kept }
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Tells the tracker that it has all of this bundle.
     pub fn join(&self, service: SocketAddr, info_hash: InfoHash) {
         let announce = GetAnnounce {

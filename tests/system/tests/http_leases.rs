@@ -167,9 +167,12 @@ fn a_silent_hosts_lease_goes_to_the_next_who_asks() {
 fn a_seeded_swarm_leases_only_to_who_starves() {
     let site = site();
     let swarm = site.plan().bundles[0].info_hash;
-    let seed =
-        GetAnnounce { info_hash: swarm, peer_id: name(1), port: port(1), left: 0, event: None, wanted: None };
-    ask::announce(site.service.addr(), &seed);
+    // One is enough for eight hosts, and there will be 28.
+    for seed in 101..105 {
+        let (peer_id, port) = (name(seed), port(seed));
+        let seed = GetAnnounce { info_hash: swarm, peer_id, port, left: 0, event: None, wanted: None };
+        ask::announce(site.service.addr(), &seed);
+    }
     assert_eq!(lease_of(&join(&site, 2)), BTreeSet::new());
     assert_eq!(say(&site, swarm, 2, wants()), BTreeSet::new());
     let starves = |lacks| LeaseWish { lacks, starved: true, ..LeaseWish::default() };

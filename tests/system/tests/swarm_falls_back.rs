@@ -235,3 +235,19 @@ fn outside_the_peer_networks_nobody_is_called_or_let_in() {
     let info_hash = site.plan().bundles[0].info_hash;
     assert!(Wire::call(&agent, info_hash, PeerId([b'x'; 20])).is_err(), "it was let in");
 }
+
+#[test]
+fn a_host_that_is_named_many_times_is_called_once_for_each_bundle() {
+    let site = site();
+    let peer = FakePeer::start(b'a', Manner::NeverSpeaks);
+    let address = peer.address();
+    let crowded = proxy::before_with_plan(site.service.addr(), move |plan| {
+        for bundle in &mut plan.bundles {
+            (bundle.peers, bundle.incomplete) = (vec![address; 50], 50);
+        }
+    });
+    let agent = Agent::new();
+    let fetched = fetch(&agent, &crowded.url("/"), &site).all_placed();
+    assert!(fetched.duration < HOLD_OFF_LIMIT, "{fetched:?}");
+    assert_eq!(peer.calls(), 2);
+}
