@@ -19,7 +19,7 @@ pub enum Foreign {
     Aria2,
     /// It asks for padding, and calls nobody on the loopback: it waits to be called.
     Transmission,
-    /// It asks for padding. It is built apart from the workspace.
+    /// It keeps padding off the disk. It is built apart from the workspace.
     Rqbit,
 }
 
@@ -28,8 +28,8 @@ impl Foreign {
     #[must_use]
     pub fn padding(self) -> Padding {
         match self {
-            Self::Libtorrent => Padding::LeftOut,
-            Self::Aria2 | Self::Transmission | Self::Rqbit => Padding::Written,
+            Self::Libtorrent | Self::Rqbit => Padding::LeftOut,
+            Self::Aria2 | Self::Transmission => Padding::Written,
         }
     }
 

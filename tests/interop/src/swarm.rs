@@ -39,9 +39,11 @@ impl Swarm {
     pub fn new() -> Self {
         let mirror = Mirror::start();
         let homes = mirror.homes();
-        let peers_only = proxy::before(mirror.service.addr(), |request, answer| match Part::of(request) {
+        let service = mirror.service.addr();
+        // The service is not even asked, so that what it has given out stays as it is.
+        let peers_only = Server::start(move |request| match Part::of(request) {
             Part::Package => Answer::new(503, "no web seed today\n"),
-            _ => answer,
+            _ => proxy::pass_on(service, request),
         });
         Self { peers_only, homes, mirror }
     }
