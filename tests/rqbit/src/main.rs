@@ -40,6 +40,8 @@ async fn main() -> anyhow::Result<()> {
         listen: Some(ListenerOptions {
             mode: ListenerMode::TcpOnly,
             listen_addr: arguments.listen,
+            // On the loopback it would tell the tracker another one.
+            announce_port: Some(arguments.listen.port()),
             ipv4_only: true,
             ..ListenerOptions::default()
         }),
