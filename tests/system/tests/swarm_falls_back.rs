@@ -7,6 +7,7 @@ use pkgtorrent_protocol::PeerId;
 use pkgtorrent_system_tests::fake_peer::{FakePeer, Manner, Wire};
 use pkgtorrent_system_tests::site::Site;
 use pkgtorrent_test_support::agent::{Fetched, Fetching};
+use pkgtorrent_test_support::process::wait_for;
 use pkgtorrent_test_support::proxy::{self, Part};
 use pkgtorrent_test_support::server::Answer;
 use pkgtorrent_test_support::{Agent, Server};
@@ -24,6 +25,9 @@ const LEASE_LIMIT: Duration = Duration::from_secs(25);
 
 /// The shim's `timeout`, after which it leaves a transaction to the package manager.
 const SHIM_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the service's answer to one host is on its way, in which that host is named to others.
+const PLAN_DELAY: Duration = Duration::from_secs(2);
 
 /// Bytes a second that let a download of everything take several seconds.
 const SLOW: &str = "upload_limit = 400_000\n";
@@ -202,6 +206,26 @@ fn with_peers_that_never_send_a_service_that_dies_after_its_plan_is_given_up_soo
     let site = site();
     let _bad = bad_peers(Manner::NeverSends, &site);
     assert_given_up(&dying(&site, &[Part::Plan, Part::Info]), &site);
+}
+
+#[test]
+fn a_peer_that_is_named_before_it_has_its_own_plan_is_called_again() {
+    let site = site();
+    let late = proxy::before(site.service.addr(), |request, answer| {
+        if Part::of(request) == Part::Plan {
+            std::thread::sleep(PLAN_DELAY);
+        }
+        answer
+    });
+    let (early, other) = (Agent::new(), Agent::new());
+    // The service knows its set already, so that its first question names it to others.
+    let _ = site.plan();
+    let first = start(&early, &late.url("/"), &site);
+    wait_for("a first peer", PLAN_DELAY, || (site.plan().bundles[0].incomplete == 1).then_some(()));
+    let origin = without_packages(&site);
+    let fetched = fetch(&other, &origin.url("/"), &site).all_placed();
+    assert_eq!(fetched.bytes().peers, TOTAL, "{fetched:?}");
+    let _ = first.wait().all_placed();
 }
 
 #[test]

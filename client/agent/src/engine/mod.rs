@@ -316,6 +316,7 @@ impl Engine {
         self.act(actions);
         self.drop_unwanted(now);
         self.announce_due();
+        self.dial_again();
         self.ask_for_infos();
         self.tell_progress();
         if now.duration_since(self.alive_told) >= Duration::from_secs(ALIVE_INTERVAL) {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use pkgtorrent_protocol::wire::Block;
 use pkgtorrent_protocol::{InfoHash, PeerId};
@@ -23,6 +24,10 @@ const OWN_MAKE: &[u8] = b"-PT";
 /// How many peers are remembered that sent wrong bytes. Who is forgotten and lies again is banned again.
 const BANNED_MAX: usize = 1024;
 
+/// When a host that hung up is called again. Of hosts that start at once, one may be named to the others before it has
+/// heard of the bundle itself.
+const CALL_AGAIN: Duration = Duration::from_millis(500);
+
 /// Whom this agent is connected with.
 pub(super) struct Network {
     /// Makes connections.
@@ -34,6 +39,8 @@ pub(super) struct Network {
     links: HashMap<LinkId, Link>,
     /// Who is being called, and for which bundle.
     dialling: HashSet<(InfoHash, SocketAddr)>,
+    /// Who hung up, and when to call again; no more than there are calls at once.
+    hung_up: VecDeque<(Instant, InfoHash, SocketAddr)>,
     banned: VecDeque<(IpAddr, PeerId)>,
     next: u64,
     /// What is to be said once everything has been decided that follows from an event.
@@ -62,6 +69,7 @@ impl Network {
             known: Known::new(id),
             links: HashMap::new(),
             dialling: HashSet::new(),
+            hung_up: VecDeque::new(),
             banned: VecDeque::new(),
             next: 0,
             outbox: Vec::new(),
@@ -107,6 +115,9 @@ impl Engine {
             PeerEvent::Unreachable { address, info_hash, error } => {
                 tracing::debug!("{address}: no connection: {error}");
                 self.network.dialling.remove(&(info_hash, address));
+                if error.is_hang_up() && self.network.hung_up.len() < DIALLED_MAX {
+                    self.network.hung_up.push_back((Instant::now() + CALL_AGAIN, info_hash, address));
+                }
             }
             PeerEvent::Messages { link, messages } => {
                 for message in messages {
@@ -139,6 +150,23 @@ impl Engine {
             // A plan may name one host many times.
             if self.network.dialling.insert((info_hash, address)) {
                 self.network.peers.dial(address, info_hash);
+            }
+        }
+    }
+
+    /// Calls those again that hung up, where this host still needs something and has found nobody else: in a crowd there
+    /// are others, and who is refused because the two are connected already need not be asked again.
+    pub(super) fn dial_again(&mut self) {
+        let now = Instant::now();
+        while let Some(&(at, info_hash, address)) = self.network.hung_up.front()
+            && at <= now
+        {
+            self.network.hung_up.pop_front();
+            let Some(&id) = self.bundle_ids.get(&info_hash) else { continue };
+            let is_lonely = self.network.links_of(id).next().is_none();
+            let has_plans = self.bundles.get(&id).is_some_and(|bundle| !bundle.joining.is_empty());
+            if is_lonely && (has_plans || self.swarm.needed_len(id) > 0) {
+                self.dial(id, &[address]);
             }
         }
     }

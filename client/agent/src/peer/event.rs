@@ -242,3 +242,13 @@ pub enum DialError {
     #[error(transparent)]
     Greeting(#[from] GreetingError),
 }
+
+impl DialError {
+    /// Whether the host is there and ended the connection before it said who it is, as one does that does not share the
+    /// bundle.
+    #[must_use]
+    pub fn is_hang_up(&self) -> bool {
+        let Self::Greeting(GreetingError::Io(error)) = self else { return false };
+        matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+    }
+}
