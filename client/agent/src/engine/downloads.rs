@@ -1,7 +1,7 @@
 //! Packages on their way: from a bundle to a file in the store.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pkgtorrent_protocol::control::Sources;
 use pkgtorrent_protocol::layout::Extent;
@@ -22,6 +22,11 @@ use crate::store::Partial;
 
 /// How often in a row a command is told that nothing came of a package on purpose: for half a minute.
 const WAITS_TOLD_MAX: u32 = 15;
+
+/// How often, and after what pause, a package is read again that was written to while it was read: writing what has
+/// arrived takes milliseconds, and on a disk that is busy a second.
+const SEAL_AGAIN_MAX: u32 = 40;
+const SEAL_AGAIN: Duration = Duration::from_millis(50);
 
 /// One package on its way.
 #[derive(Debug)]
@@ -328,7 +333,18 @@ impl Engine {
                 partial.finish()?;
                 Ok(Sealed::Whole(digests))
             };
-            let result = seal();
+            let is_busy = |result: &std::io::Result<Sealed>| {
+                result.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ResourceBusy)
+            };
+            let mut result = seal();
+            // A piece that came from two sides may still be being written a second time.
+            for _ in 0..SEAL_AGAIN_MAX {
+                if !is_busy(&result) {
+                    break;
+                }
+                std::thread::sleep(SEAL_AGAIN);
+                result = seal();
+            }
             let _ = events.blocking_send(Task::Sealed { partial, result }.into());
         });
     }

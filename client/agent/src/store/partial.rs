@@ -184,7 +184,8 @@ impl Partial {
         Ok(digests)
     }
 
-    /// Renames the file into the store. Refused unless its digest matched and nothing was written since.
+    /// Renames the file into the store. Refused unless its digest matched and nothing was written since; busy if something
+    /// was, so that the digest is to be computed once more.
     ///
     /// Nothing is synced to disk: what a power cut leaves of a package does not get past whoever places it, who reads it
     /// once more, and waiting for the disk would make every download slower.
@@ -193,12 +194,14 @@ impl Partial {
         // Held while renaming, so that the store does not give the name to another download in between.
         let mut progress = self.progress();
         if progress.phase != Phase::Matched {
-            let reason = match progress.phase {
-                Phase::Abandoned => "it was given up",
-                Phase::Finished => "it is in the store already",
-                Phase::Open | Phase::Matched => "its digest was not found to match",
+            let (kind, reason) = match progress.phase {
+                Phase::Abandoned => (io::ErrorKind::InvalidInput, "it was given up"),
+                Phase::Finished => (io::ErrorKind::InvalidInput, "it is in the store already"),
+                Phase::Open | Phase::Matched => {
+                    (io::ErrorKind::ResourceBusy, "its digest was not found to match")
+                }
             };
-            return Err(self.error(&io::Error::new(io::ErrorKind::InvalidInput, reason)));
+            return Err(self.error(&io::Error::new(kind, reason)));
         }
         self.shared
             .directories
