@@ -7,7 +7,7 @@ CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench fuzz lint fmt audit generate clean
+.PHONY: help build demo test interop bench fuzz lint fmt audit generate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -26,6 +26,14 @@ test: ## run all tests
 	scripts/install-deps build test
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
+
+# The other foreign clients are in `make test`; building this one takes longer than all of those.
+interop: ## hosts beside librqbit, which is built for it
+	scripts/install-deps build test
+	cargo build --workspace --bins --locked
+	cargo build --release --locked --manifest-path tests/rqbit/Cargo.toml --target-dir target
+	cp target/release/pkgtorrent-rqbit target/debug/
+	cargo test -p pkgtorrent-interop-tests --locked --features rqbit --test rqbit_in_the_swarm
 
 bench: ## measure against the figures that the project holds itself to
 	scripts/install-deps build test bench
