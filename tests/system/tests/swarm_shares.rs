@@ -44,13 +44,20 @@ fn who_comes_later_gets_everything_from_who_was_there() {
     let hosts = [Agent::new(), Agent::new(), Agent::new()];
     let fetched = hosts.each_ref().map(|host| fetch(host, &site));
     let sources = fetched.each_ref().map(|fetched| (fetched.bytes().origin, fetched.bytes().peers));
-    assert_eq!(sources, [(TOTAL, 0), (0, TOTAL), (0, TOTAL)]);
-    assert_eq!(sent_by_origin(&site), TOTAL, "the first host's copy");
+    assert_eq!(sources[0], (TOTAL, 0), "nobody was there");
+    // A machine that stands still for seconds makes a host ask the origin, as it should.
+    let little = TOTAL / 20;
+    for (from_origin, from_peers) in &sources[1..] {
+        assert_eq!(from_origin + from_peers, TOTAL);
+        assert!(*from_origin <= little, "{sources:?}");
+    }
+    assert!(sent_by_origin(&site) <= TOTAL + 2 * little, "little more than the first host's copy");
     let status = |host: &Agent| host.status().expect("an agent runs");
-    assert_eq!(hosts.each_ref().map(|host| status(host).received.peers), [0, TOTAL, TOTAL]);
+    let from_peers = hosts.each_ref().map(|host| status(host).received.peers);
+    assert_eq!(from_peers, sources.map(|(_, from_peers)| from_peers));
     wait_for("two copies sent by the hosts", HEARD_WITHIN, || {
         let sent: u64 = hosts.iter().map(|host| status(host).sent).sum();
-        (sent >= 2 * TOTAL).then_some(())
+        (sent >= from_peers.iter().sum()).then_some(())
     });
 }
 
