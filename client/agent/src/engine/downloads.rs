@@ -273,7 +273,14 @@ impl Engine {
     /// The store's disk does not take a piece: this package cannot be had, whatever the sources do.
     pub(super) fn unwritable(&mut self, request: RequestId, error: &std::io::Error) {
         if let Some(running) = self.running.get(&request) {
-            self.give_up(running.identity, &format!("it cannot be written: {error}"), false);
+            self.cannot_write(running.identity, error);
+        }
+    }
+
+    /// Once all of a package is here, what came twice cannot be written any more, and need not.
+    pub(super) fn cannot_write(&mut self, identity: Sha256Digest, error: &std::io::Error) {
+        if self.downloads.get(&identity).is_some_and(|download| download.done() < download.size()) {
+            self.give_up(identity, &format!("it cannot be written: {error}"), false);
         }
     }
 

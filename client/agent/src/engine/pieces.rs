@@ -147,7 +147,7 @@ impl Engine {
             Judgement::Unwritable(error) => {
                 let identity = partial.identity();
                 if self.download_of(&partial).is_some() {
-                    self.give_up(identity, &format!("it cannot be written: {error}"), false);
+                    self.cannot_write(identity, &error);
                 }
                 return;
             }
