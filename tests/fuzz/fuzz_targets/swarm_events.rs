@@ -85,6 +85,7 @@ impl World {
                     assert!(self.under_way.remove(&request).is_some(), "{request:?} is not under way");
                 }
                 Action::Whole { .. } | Action::GiveUp { .. } => {}
+                other => panic!("{other:?}, although there are no peers here"),
             }
             assert!(self.under_way.len() <= self.connections);
         }
