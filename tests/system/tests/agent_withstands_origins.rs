@@ -14,6 +14,9 @@ use pkgtorrent_test_support::server::{Answer, Received, Server, Then};
 /// A host that has patience for a second.
 const IMPATIENT: &str = "stall_timeout = 1\nconnect_timeout = 1\n";
 
+/// The service's configuration: no two hosts know of each other, since this is about what each has of its origin.
+const ALONE: &str = "peer_networks = ['192.0.2.0/24']\n";
+
 /// Four attempts of little more than a second, pauses of up to four seconds between them, and a busy machine.
 const BOUND: Duration = Duration::from_secs(45);
 
@@ -66,7 +69,7 @@ fn changed(answer: Answer, change: impl Fn(&mut Vec<u8>)) -> Answer {
 
 /// A service with a package of each kind; `b.rpm` is the one that things go wrong with.
 fn site() -> Site {
-    Site::start(&[("a.rpm", 200_000), ("b.rpm", 500_000), ("c.rpm", 4_000_000), ("d.rpm", 20_000)], "")
+    Site::start(&[("a.rpm", 200_000), ("b.rpm", 500_000), ("c.rpm", 4_000_000), ("d.rpm", 20_000)], ALONE)
 }
 
 fn is_victim(request: &Received) -> bool {
@@ -159,7 +162,7 @@ fn a_redirect_elsewhere_is_not_followed() {
 #[test]
 fn a_server_without_ranges_will_do() {
     let site =
-        Site::start(&[("a.rpm", 200_000), ("b.rpm", 500_000), ("c.rpm", 14_000_000), ("d.rpm", 1)], "");
+        Site::start(&[("a.rpm", 200_000), ("b.rpm", 500_000), ("c.rpm", 14_000_000), ("d.rpm", 1)], ALONE);
     let service = site.service.addr();
     // It knows files, and nothing of their parts.
     let proxy = proxy::before(service, move |request, answer| match Part::of(request) {
@@ -223,7 +226,7 @@ fn many() -> (Vec<String>, impl Fn(&str) -> bool + Clone + Send + Sync) {
 fn many_packages_that_cannot_be_had_do_not_keep_the_others() {
     let (names, is_bad) = many();
     let files: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 60_000)).collect();
-    let site = Site::start(&files, "");
+    let site = Site::start(&files, ALONE);
     std::thread::scope(|scope| {
         for (what, fault, reason) in FAULTS {
             let (site, is_bad) = (&site, is_bad.clone());
