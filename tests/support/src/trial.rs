@@ -12,9 +12,8 @@ use crate::server::Server;
 use crate::service::Service;
 
 /// What a run takes longer than dnf alone although nothing is waited for: the agent starts and ends, some tens of
-/// milliseconds each, or seconds on a machine that is busy with another crowd. What must be seen is the half minute
-/// after which the plugin gives the agent up.
-const START_LIMIT: Duration = Duration::from_secs(10);
+/// milliseconds each.
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// How much longer a run may take because the machine has more to do than when dnf ran alone.
 const BUSY_FACTOR: u32 = 5;
