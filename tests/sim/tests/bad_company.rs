@@ -29,13 +29,15 @@ fn liars_are_banned_by_everybody_and_cost_little() {
 #[test]
 fn a_quarter_of_liars_holds_nobody_up() {
     let outcome = simulate(Scenario { liars: 5, ..Scenario::install(1, 20) });
-    assert_soon(&outcome, 2.0);
+    assert_soon(&outcome, 1.7);
 }
 
 #[test]
-fn a_host_with_a_slow_line_slows_no_other_and_is_not_drowned() {
+fn a_host_with_a_slow_line_is_not_drowned_and_does_not_double_the_others_time() {
     for seed in 1..4 {
         let outcome = simulate(Scenario { stragglers: 1, ..Scenario::install(seed, 20) });
+        // It is to slow no other, which would be 1.4: by some seeds they wait for pieces that are leased to it. This bound
+        // only keeps that from getting worse.
         assert_soon(&outcome, 2.0);
         let straggler = outcome.hosts.iter().find(|host| host.is_straggler).expect("there is one");
         let took = straggler.took.expect("it is waited for");
