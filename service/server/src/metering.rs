@@ -34,6 +34,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("pkgtorrent_info_bytes_total", "bytes of info dictionaries"),
     ("pkgtorrent_webseed_bytes_total", "bytes of packages and padding handed to connections by the web seed"),
     ("pkgtorrent_mirror_bytes_total", "bytes of files handed to connections by the mirror"),
+    ("pkgtorrent_announce_bytes_total", "bytes of answers to announces"),
     ("pkgtorrent_announces_total", "announces, one for each swarm"),
     ("pkgtorrent_announces_refused_total", "announces that got no peers"),
     ("pkgtorrent_leases_granted_total", "runs of pieces whose first copies were left to one host"),

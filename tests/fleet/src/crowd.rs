@@ -292,7 +292,7 @@ pub struct Outcome {
     pub hosts: Vec<HostOutcome>,
     /// What the origin's line carried.
     pub origin: Traffic,
-    /// What the service says that it sent: plans, info dictionaries and packages. Of our own crowds only.
+    /// What the service says that it sent: plans, info dictionaries, answers to announces, and packages. Of our own crowds only.
     pub application_bytes: Option<u64>,
     /// The processor time of all hosts' processes.
     pub cpu_seconds: f64,

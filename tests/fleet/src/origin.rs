@@ -23,10 +23,11 @@ const PORT: u16 = 80;
 /// How long a seed may take to check its files and announce itself.
 const SEED_LIMIT: Duration = Duration::from_secs(60);
 
-/// What the service counts that it sends to agents: plans, info dictionaries and packages.
-const SENT_METRICS: [&str; 4] = [
+/// What the service counts that it sends to agents: plans, info dictionaries, answers to announces, and packages.
+const SENT_METRICS: [&str; 5] = [
     "pkgtorrent_plan_bytes_total",
     "pkgtorrent_info_bytes_total",
+    "pkgtorrent_announce_bytes_total",
     "pkgtorrent_webseed_bytes_total",
     "pkgtorrent_mirror_bytes_total",
 ];

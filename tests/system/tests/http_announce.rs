@@ -347,3 +347,22 @@ fn who_is_outside_the_peer_networks_gets_nobody_and_is_given_to_nobody() {
     assert_eq!(answer.peers, [address("127.0.0.2", 1_001)]);
     assert_eq!(ask::scrape(service, swarms[0]), (0, 2));
 }
+
+#[test]
+fn the_bytes_of_all_answers_are_counted() {
+    let (site, swarms) = site("");
+    let service = at(&site, "127.0.0.1");
+    let batch = serde_json::to_vec(&batch(1_002, b'b', &swarms)).expect("JSON");
+    let mut answered = 0;
+    for request in [
+        http::Request::get(&format!("/announce?{}", peer(b'a', 1_001, swarms[0]).to_query())),
+        http::Request::get(&format!("/announce?{}", peer(b'a', 1_001, InfoHash([9; 20])).to_query())),
+        http::Request::get("/announce?no=announce"),
+        http::Request::post(&format!("{}announce", ask::PREFIX), batch),
+    ] {
+        let before = answered;
+        answered += http::send(service, &request).expect_status(200).body.len();
+        assert!(answered > before, "an empty answer counts nothing");
+        assert_eq!(site.service.metric("pkgtorrent_announce_bytes_total"), answered as f64);
+    }
+}

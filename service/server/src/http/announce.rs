@@ -29,7 +29,7 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
     let asked = match GetAnnounce::parse(request.query_string()) {
         Ok(asked) => asked,
         // Clients show their users a bencoded reason, and retry on anything else.
-        Err(error) => return Ok(bencoded(announce::failure(&error.to_string()))),
+        Err(error) => return Ok(bencoded(counted(announce::failure(&error.to_string())))),
     };
     let announce = Announce {
         info_hash: asked.info_hash,
@@ -41,13 +41,13 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
     };
     let answered = service.registry.run(move |r| r.tracker.announce(&announce, r.now())).await?;
     metrics::counter!("pkgtorrent_announces_total").increment(1);
-    Ok(bencoded(match answered {
+    Ok(bencoded(counted(match answered {
         Ok(introduction) => get_answer(introduction).encode(),
         Err(refusal) => {
             metrics::counter!("pkgtorrent_announces_refused_total").increment(1);
             announce::failure(&refusal.to_string())
         }
-    }))
+    })))
 }
 
 pub(super) async fn scrape(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -117,7 +117,17 @@ pub(super) async fn post(
         });
     }
     let answer = BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms };
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer))
+    let body = serde_json::to_vec(&answer).map_err(|_| HttpError::Internal)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .content_type("application/json")
+        .body(counted(body)))
+}
+
+/// An answer to an announce, whose bytes count.
+fn counted(answer: Vec<u8>) -> Vec<u8> {
+    metrics::counter!("pkgtorrent_announce_bytes_total").increment(answer.len() as u64);
+    answer
 }
 
 type Announced = Result<(Introduction, Option<Vec<PieceRange>>), Refusal>;
