@@ -150,6 +150,24 @@ impl BundleLayout {
         self.pieces
     }
 
+    /// The position among [`Self::extents`] of the package that a piece belongs to.
+    #[must_use]
+    pub fn index_of(&self, piece: u32) -> Option<usize> {
+        let index = self.extents.partition_point(|extent| extent.first_piece <= piece).checked_sub(1)?;
+        (piece < self.pieces).then_some(index)
+    }
+
+    /// How many bytes of a piece are the package's; what follows them in it is padding.
+    #[must_use]
+    pub fn payload_len(&self, piece: u32) -> u32 {
+        let whole = self.piece_len.bytes();
+        match self.index_of(piece).map(|index| self.extents[index]) {
+            Some(extent) if piece + 1 == extent.first_piece + extent.pieces => whole - extent.padding,
+            Some(_) => whole,
+            None => 0,
+        }
+    }
+
     /// The length of the bundle with all padding.
     #[must_use]
     pub fn total_len(&self) -> u64 {
@@ -176,10 +194,17 @@ mod tests {
                 prop_assert_eq!(extent.size + u64::from(extent.padding), u64::from(extent.pieces) * piece);
                 prop_assert!(u64::from(extent.padding) < piece);
                 prop_assert_eq!(extent.size, *size);
+                let pieces = extent.first_piece..extent.first_piece + extent.pieces;
+                let payload: u64 = pieces.clone().map(|piece| u64::from(layout.payload_len(piece))).sum();
+                prop_assert_eq!(payload, extent.size);
+                for piece in pieces {
+                    prop_assert_eq!(layout.index_of(piece).map(|index| layout.extents()[index]), Some(*extent));
+                }
                 next_piece += extent.pieces;
                 next_file += if extent.padding > 0 { 2 } else { 1 };
             }
             prop_assert_eq!(layout.pieces(), next_piece);
+            prop_assert_eq!((layout.index_of(next_piece), layout.payload_len(next_piece)), (None, 0));
         }
     }
 

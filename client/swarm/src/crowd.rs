@@ -56,11 +56,8 @@ impl Crowd {
 
     /// The file that a piece belongs to.
     pub(crate) fn file_of(&self, piece: u32) -> Option<FileIndex> {
-        let extents = self.layout.extents();
-        let index = extents.partition_point(|extent| extent.first_piece <= piece).checked_sub(1)?;
         // No more files than pieces, which are u32.
-        extents[index].first_piece.checked_add(extents[index].pieces).filter(|end| piece < *end)?;
-        Some(FileIndex(index as u32))
+        self.layout.index_of(piece).map(|index| FileIndex(index as u32))
     }
 
     /// The pieces of a file.
@@ -73,12 +70,7 @@ impl Crowd {
 
     /// The length of a piece without padding.
     pub(crate) fn piece_len(&self, piece: u32) -> u32 {
-        let whole = self.layout.piece_len().bytes();
-        let extent = self.file_of(piece).and_then(|file| self.layout.extents().get(file.0 as usize));
-        match extent {
-            Some(extent) if piece + 1 == extent.first_piece + extent.pieces => whole - extent.padding,
-            _ => whole,
-        }
+        self.layout.payload_len(piece)
     }
 
     /// Whether there is nobody to wait for: the origin is all there is.

@@ -127,7 +127,7 @@ impl Engine {
         let bundle = self.bundles.get(&id)?;
         let info = bundle.info.clone()?;
         let layout = info.layout();
-        let index = layout.extents().partition_point(|it| it.first_piece <= block.piece).checked_sub(1)?;
+        let index = layout.index_of(block.piece)?;
         let extent = layout.extents()[index];
         let nth = u64::from(block.piece - extent.first_piece);
         let offset = nth * u64::from(layout.piece_len().bytes()) + u64::from(block.begin);

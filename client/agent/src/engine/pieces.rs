@@ -117,12 +117,11 @@ impl Engine {
 
     /// The package that a piece belongs to, while that is being downloaded, and its first piece.
     fn package_of(&self, id: BundleId, piece: u32) -> Option<(pkgtorrent_protocol::Sha256Digest, u32)> {
-        let info = self.bundles.get(&id)?.info.as_ref()?;
-        let extents = info.layout().extents();
-        let index = extents.partition_point(|extent| extent.first_piece <= piece).checked_sub(1)?;
+        let layout = self.bundles.get(&id)?.info.as_ref()?.layout();
+        let index = layout.index_of(piece)?;
         // No more files than pieces, which are u32.
         let identity = self.identity_of(id, FileIndex(index as u32))?;
-        Some((identity, extents[index].first_piece))
+        Some((identity, layout.extents()[index].first_piece))
     }
 
     /// A piece was checked.

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use pkgtorrent_protocol::InfoHash;
 use pkgtorrent_protocol::wire::{
     Bitfield, Block, Decoder, EXTENSION_HANDSHAKE_ID, ExtensionHandshake, Features, HANDSHAKE_LEN, Limits,
     Message, MetadataMessage, OUR_METADATA_ID, OUR_UPLOAD_ONLY_ID,
 };
+use pkgtorrent_protocol::{InfoHash, PeerId};
 
+use super::block_len::BlockLen;
 use super::event::{CloseReason, Command, FromPeer, Welcome};
 use super::info::{InfoError, InfoFetch, InfoServer};
 use super::outbox::Outbox;
@@ -43,6 +44,8 @@ pub(super) struct Conversation {
     is_known: bool,
     /// What it asked for and has got neither sent nor rejected.
     asked: HashSet<Block>,
+    /// Of what we ask for.
+    block_len: BlockLen,
     pub(super) outbox: Outbox,
     server: Option<InfoServer>,
     fetch: Option<InfoFetch>,
@@ -62,6 +65,8 @@ struct Theirs {
 pub(super) struct Start {
     /// The bundle.
     pub(super) info_hash: InfoHash,
+    /// Who the peer is.
+    pub(super) peer_id: PeerId,
     /// What both sides can do.
     pub(super) features: Features,
     /// Where the peer is.
@@ -86,6 +91,7 @@ impl Conversation {
             possession: Possession::new(layout.map(pkgtorrent_protocol::BundleLayout::pieces)),
             is_known: layout.is_some(),
             asked: HashSet::new(),
+            block_len: BlockLen::of(start.peer_id, welcome.layout.clone()),
             outbox: Outbox::default(),
             server: welcome.info.map(InfoServer::new),
             fetch: None,
@@ -151,8 +157,9 @@ impl Conversation {
             Message::HaveNone => self.hear_has(Said::Nothing, heard)?,
             Message::Request(block) => self.hear_request(block, heard)?,
             Message::Cancel(block) => self.hear_cancel(block, heard),
-            Message::Reject(block) => heard.messages.push(FromPeer::Reject(block)),
+            Message::Reject(block) => heard.messages.push(FromPeer::Reject(self.block_len.wanted(block))),
             Message::Piece { piece, begin, data } => {
+                let data = self.block_len.cut(piece, begin, data);
                 heard.messages.push(FromPeer::Block { piece, begin, data });
             }
             Message::Extended { id: EXTENSION_HANDSHAKE_ID, payload } => {
@@ -296,9 +303,11 @@ impl Conversation {
             Command::Interested(true) => self.outbox.say(&Message::Interested),
             Command::Interested(false) => self.outbox.say(&Message::NotInterested),
             Command::Request(blocks) => {
-                blocks.into_iter().for_each(|block| self.outbox.say(&Message::Request(block)));
+                for block in blocks {
+                    self.outbox.say(&Message::Request(self.block_len.asked(block)));
+                }
             }
-            Command::Cancel(block) => self.outbox.say(&Message::Cancel(block)),
+            Command::Cancel(block) => self.outbox.say(&Message::Cancel(self.block_len.asked(block))),
             Command::Have(pieces) => pieces.into_iter().for_each(|piece| self.outbox.have(piece, now)),
             // Nobody waits any more for what was cancelled meanwhile.
             Command::Block { block, data } => match self.asked.contains(&block) {
@@ -313,6 +322,7 @@ impl Conversation {
             Command::UploadOnly(is_upload_only) => self.say_upload_only(is_upload_only),
             Command::Bundle { layout, info } => {
                 self.decoder.set_limits(Limits::of(&layout));
+                self.block_len.learn(&layout);
                 self.is_known = true;
                 let server = InfoServer::new(info);
                 let metadata_size = server.len();

@@ -139,6 +139,7 @@ fn connection(
     let handshake = (!greeted.is_answered).then(|| ours(peers, greeted.theirs.info_hash));
     let start = Start {
         info_hash: greeted.theirs.info_hash,
+        peer_id: greeted.theirs.peer_id,
         features: greeted.theirs.features.and(Features::OURS),
         peer_ip: greeted.address.ip(),
         port: peers.shared().port,

@@ -24,6 +24,7 @@
 //! still be cancelled. A block's bytes are not copied on their way. An idle connection has no buffer.
 //! *Non-goals*: what to ask of whom, whom to send what; DHT, peer exchange, local discovery, encryption.
 
+mod block_len;
 mod connection;
 mod conversation;
 mod dialler;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use pkgtorrent_agent::peer::{CloseReason, Command, Event, FromPeer};
+use pkgtorrent_protocol::PeerId;
 use pkgtorrent_protocol::wire::{BLOCK_LEN, Bitfield, Block, ExtensionHandshake, Features, Message};
 use pkgtorrent_swarm::LinkId;
 
@@ -171,6 +172,28 @@ async fn what_a_peer_says_reaches_the_engine_in_its_order() {
     tell(&peer, Command::Interested(false));
     assert_eq!(raw.hear_more().await, Message::Cancel(block(1, 1)));
     assert_eq!(raw.hear_more().await, Message::NotInterested);
+}
+
+#[tokio::test]
+async fn a_peer_that_gives_only_whole_blocks_is_asked_for_such_and_their_padding_goes_no_further() {
+    let mut host = Host::new(b'A');
+    let name = PeerId(*b"-rQ9100-abcdefghijkl");
+    let (mut raw, peer) = Raw::let_in_as(name, &mut host, Features::OURS, blind_welcome(1)).await;
+    tell(&peer, Command::Bundle { layout: layout(), info: super::support::info() });
+    let (short, whole) = (Block { len: 1_696, ..block(3, 0) }, block(3, 0));
+    for command in [Command::Request(vec![short]), Command::Cancel(short)] {
+        tell(&peer, command);
+    }
+    assert_eq!(raw.hear_more().await, Message::Request(whole));
+    assert_eq!(raw.hear_more().await, Message::Cancel(whole));
+    raw.say(&Message::Piece { piece: 3, begin: 0, data: bytes_of(whole) }).await;
+    let came = |message: &FromPeer| match message {
+        FromPeer::Block { data, .. } => Some(data.clone()),
+        _ => None,
+    };
+    assert_eq!(host.heard(came).await, bytes_of(short));
+    raw.say(&Message::Reject(whole)).await;
+    host.heard(|message| (*message == FromPeer::Reject(short)).then_some(())).await;
 }
 
 #[tokio::test]

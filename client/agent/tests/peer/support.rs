@@ -180,8 +180,18 @@ impl Raw {
 
     /// A peer that the host has let in, and whose handshake it has answered.
     pub(crate) async fn let_in(host: &mut Host, features: Features, welcome: Welcome) -> (Self, Peer) {
+        Self::let_in_as(peer_id(b'R'), host, features, welcome).await
+    }
+
+    /// The same for a peer of this name.
+    pub(crate) async fn let_in_as(
+        peer_id: PeerId,
+        host: &mut Host,
+        features: Features,
+        welcome: Welcome,
+    ) -> (Self, Peer) {
         let mut raw = Self::connect(host).await;
-        raw.shake(info_hash(), features).await;
+        raw.write(&Handshake { info_hash: info_hash(), peer_id, features }.encode()).await;
         let peer = host.let_in(welcome).await;
         raw.shaken().await;
         (raw, peer)
