@@ -57,8 +57,7 @@ pub async fn serve(
     callers: &Callers,
     events: &mpsc::Sender<Event>,
 ) -> io::Result<()> {
-    let credentials = stream.peer_cred()?;
-    let caller = Caller { uid: credentials.uid(), pid: credentials.pid().unwrap_or_default() };
+    let caller = Caller { uid: stream.peer_cred()?.uid() };
     if !callers.may_ask(caller.uid) {
         tracing::warn!("user {} may not ask this agent", caller.uid);
         let reason = format!("user {} may not ask this agent (see allowed_users)", caller.uid);

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use pkgtorrent_protocol::set::SET_PACKAGES_MAX;
 use pkgtorrent_protocol::socket::{Answer, LINE_LEN_MAX, Request};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -27,6 +28,10 @@ const BUFFER_LEN_KEPT: usize = 4 * RECEIVE_LEN;
 /// whoever takes all whole lines between two calls never has more than two.
 pub const FILES_QUEUED_MAX: usize = 8;
 
+/// How many values a line has at most: eight for each package of the largest set, which takes five. A line is taken
+/// apart before it is known what it says, and each of its values, however short, takes up to 150 bytes then.
+const VALUES_MAX: usize = SET_PACKAGES_MAX * 8;
+
 /// How much of a line that was not understood an error repeats.
 const QUOTED_CHARS_MAX: usize = 80;
 
@@ -36,6 +41,9 @@ pub enum WireError {
     /// A line has no end.
     #[error("a line is longer than {LINE_LEN_MAX} bytes")]
     LineTooLong,
+    /// A line would take far more memory than its own length.
+    #[error("a line has more than {VALUES_MAX} values")]
+    TooManyValues,
     /// More files came than lines that they could belong to.
     #[error("more than {FILES_QUEUED_MAX} files came without a line that they belong to")]
     TooManyFiles,
@@ -119,6 +127,10 @@ impl Lines {
         let line = &self.bytes[self.begin..end];
         if line.len() > LINE_LEN_MAX {
             return Err(WireError::LineTooLong);
+        }
+        // Every value but the first begins behind one of these. In texts they count too; names have few.
+        if line.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() > VALUES_MAX {
+            return Err(WireError::TooManyValues);
         }
         let message = serde_json::from_slice::<M>(line).map_err(|source| WireError::NotUnderstood {
             line: String::from_utf8_lossy(line).chars().take(QUOTED_CHARS_MAX).collect(),
@@ -234,6 +246,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use pkgtorrent_protocol::control::Sources;
+    use pkgtorrent_protocol::socket::Want;
+    use pkgtorrent_protocol::{Algorithm, PackageDigest};
 
     use super::*;
 
@@ -338,6 +352,24 @@ mod tests {
         assert!(lines.next::<Answer>().unwrap().is_none());
         lines.push(b"  ", None).unwrap();
         assert!(matches!(lines.next::<Answer>(), Err(WireError::LineTooLong)));
+    }
+
+    #[test]
+    fn the_largest_set_passes_and_a_line_of_more_values_is_refused() {
+        let want = Want {
+            digest: PackageDigest::new(Algorithm::Sha512, &[7; 64]).unwrap(),
+            size: u64::MAX,
+            service: 0,
+            name: "a-name,-of-[some]-length-1.2.3-4.x86_64.rpm".to_owned(),
+        };
+        let wants = vec![want; SET_PACKAGES_MAX];
+        let fetch = Request::Fetch { services: vec!["http://mirror".to_owned()], wants, needs: Vec::new() };
+        let mut lines = Lines::new();
+        lines.push(&encode(&fetch).unwrap(), None).unwrap();
+        assert_eq!(lines.next::<Request>().unwrap().unwrap().0, fetch);
+        let nested = format!("{{\"type\":\"fetch\",\"wants\":[{}]}}\n", ["[0]"; VALUES_MAX / 2].join(","));
+        lines.push(nested.as_bytes(), None).unwrap();
+        assert!(matches!(lines.next::<Request>(), Err(WireError::TooManyValues)));
     }
 
     #[test]

@@ -26,8 +26,6 @@ pub struct SessionId(pub u64);
 pub struct Caller {
     /// The user, as the kernel says.
     pub uid: u32,
-    /// The process, for the log.
-    pub pid: i32,
 }
 
 /// One line to a command, and the file that goes along.

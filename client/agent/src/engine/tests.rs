@@ -78,7 +78,7 @@ impl Host {
         let mut host = Self { engine, events, answers: HashMap::new(), directory };
         for session in [ALICE, BOB] {
             let (answers, queue) = mpsc::channel(ANSWERS_MAX);
-            let caller = Caller { uid: 0, pid: 1 };
+            let caller = Caller { uid: 0 };
             host.engine.handle(Event::Connected { session, caller, answers });
             host.answers.insert(session, queue);
         }
@@ -324,7 +324,7 @@ async fn a_service_that_is_slow_to_fail_is_left_alone_whatever_it_was_asked_for(
 async fn a_list_that_is_longer_than_what_may_wait_is_said_to_its_end_and_once() {
     let mut host = Host::new();
     let (answers, mut queue) = mpsc::channel(2);
-    let caller = Caller { uid: 0, pid: 1 };
+    let caller = Caller { uid: 0 };
     for byte in 1..=5 {
         let package = Package::new(byte);
         host.add(&package, package.identity.into()).await;
