@@ -130,6 +130,15 @@ pub struct DownloadStatus {
     pub done: u64,
 }
 
+/// Bytes both ways.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes that left.
+    pub sent: u64,
+    /// Bytes that came.
+    pub received: u64,
+}
+
 /// What an agent has and does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -155,6 +164,9 @@ pub struct AgentStatus {
     /// How many bytes other hosts got.
     #[serde(default)]
     pub sent: u64,
+    /// What else it said to other hosts, and they to it.
+    #[serde(default)]
+    pub messages: Traffic,
     /// How many hosts it is connected with.
     #[serde(default)]
     pub peers: usize,

@@ -151,6 +151,7 @@ impl Engine {
             bytes_max: totals.bytes_max,
             received: self.received,
             sent: self.sent,
+            messages: self.network.peers.messages(),
             peers: self.peers_connected(),
             port: self.network.port,
             downloads: downloads.collect(),

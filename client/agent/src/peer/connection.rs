@@ -194,7 +194,7 @@ impl Connection {
 
     /// Everything that is whole in the buffer.
     fn hear_all(&mut self, now: Instant) -> Result<(), CloseReason> {
-        let mut heard = Heard::default();
+        let (mut heard, before) = (Heard::default(), self.buffer.len());
         let result = loop {
             match self.conversation.next(&mut self.buffer) {
                 Ok(Some(message)) => {
@@ -206,6 +206,7 @@ impl Connection {
                 Err(reason) => break Err(reason),
             }
         };
+        self.peers.count_received(before - self.buffer.len() - heard.blocks_len());
         // What came before an error was right.
         self.tell(heard);
         result
@@ -226,7 +227,7 @@ impl Connection {
         let (now, mut heard) = (Instant::now(), Heard::default());
         self.said_at = now;
         self.write_at = self.peers.shared().upload.spend(len, now);
-        self.conversation.wrote(len, &mut heard);
+        self.peers.count_sent(self.conversation.wrote(len, &mut heard));
         self.tell(heard);
         Ok(())
     }

@@ -32,6 +32,17 @@ pub(super) struct Heard {
     pub(super) info: Option<Result<Bytes, InfoError>>,
 }
 
+impl Heard {
+    /// How many bytes of blocks have come.
+    pub(super) fn blocks_len(&self) -> usize {
+        let blocks = self.messages.iter().map(|message| match message {
+            FromPeer::Block { data, .. } => data.len(),
+            _ => 0,
+        });
+        blocks.sum()
+    }
+}
+
 /// Both sides of one connection.
 #[derive(Debug)]
 pub(super) struct Conversation {
@@ -368,13 +379,14 @@ impl Conversation {
         }
     }
 
-    /// So many bytes were written.
-    pub(super) fn wrote(&mut self, len: usize, heard: &mut Heard) {
+    /// So many bytes were written. Says how many of them were no block's.
+    pub(super) fn wrote(&mut self, len: usize, heard: &mut Heard) -> usize {
         let before = heard.sent.len();
-        self.outbox.wrote(len, &mut heard.sent);
+        let messages_len = self.outbox.wrote(len, &mut heard.sent);
         for block in &heard.sent[before..] {
             self.asked.remove(block);
         }
+        messages_len
     }
 
     /// When the clock matters next to what is said.

@@ -131,18 +131,24 @@ impl Outbox {
         count
     }
 
-    /// So many bytes were written; `sent` gets the blocks that ended among them.
-    pub(super) fn wrote(&mut self, mut len: usize, sent: &mut Vec<Block>) {
+    /// So many bytes were written; `sent` gets the blocks that ended among them. Says how many of them were no block's.
+    pub(super) fn wrote(&mut self, mut len: usize, sent: &mut Vec<Block>) -> usize {
         self.ready_len -= len;
+        let mut messages_len = 0;
         while let Some((bytes, block)) = self.ready.front_mut() {
-            if bytes.len() > len {
-                bytes.advance(len);
-                return;
+            let written = len.min(bytes.len());
+            if block.is_none() {
+                messages_len += written;
             }
-            len -= bytes.len();
+            if written < bytes.len() {
+                bytes.advance(written);
+                break;
+            }
+            len -= written;
             sent.extend(*block);
             self.ready.pop_front();
         }
+        messages_len
     }
 }
 
@@ -161,9 +167,19 @@ mod tests {
         Bytes::from(vec![1; len as usize])
     }
 
-    /// Writes all of it, so many bytes at a time: the messages, and the blocks that were said to be sent.
+    impl Outbox {
+        /// What waits of blocks.
+        fn blocks_len(&self) -> usize {
+            let ready = self.ready.iter().filter(|(_, block)| block.is_some()).map(|(bytes, _)| bytes.len());
+            ready.chain(self.blocks.iter().map(|(_, data)| data.len())).sum()
+        }
+    }
+
+    /// Writes all of it, so many bytes at a time: the messages, and the blocks that were said to be sent. What was said
+    /// to be no block's is all the rest.
     fn written(outbox: &mut Outbox, step: usize) -> (Vec<Message>, Vec<Block>) {
         let (mut bytes, mut sent) = (BytesMut::new(), Vec::new());
+        let (mut rest_len, before) = (0, outbox.blocks_len());
         while outbox.is_due(Instant::now() + HAVE_DELAY) {
             outbox.make_ready(READY_LEN_MAX);
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
@@ -171,8 +187,9 @@ mod tests {
             let ready: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
             let len = step.min(ready.len());
             bytes.extend_from_slice(&ready[..len]);
-            outbox.wrote(len, &mut sent);
+            rest_len += outbox.wrote(len, &mut sent);
         }
+        assert_eq!(rest_len, bytes.len() - before);
         let decoder = Decoder::new(Limits::UNKNOWN);
         let messages = std::iter::from_fn(|| decoder.decode(&mut bytes).expect("messages")).collect();
         (messages, sent)

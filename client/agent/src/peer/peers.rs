@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use pkgtorrent_protocol::socket::Traffic;
 use pkgtorrent_protocol::{InfoHash, PeerId, networks};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -61,6 +63,9 @@ pub(super) struct Shared {
     pub(super) upload: Throttle,
     pub(super) download: Throttle,
     pub(super) events: mpsc::Sender<Event>,
+    /// Bytes that were no block's.
+    messages_sent: AtomicU64,
+    messages_received: AtomicU64,
 }
 
 impl Peers {
@@ -84,6 +89,8 @@ impl Peers {
             upload: Throttle::new(settings.upload_limit),
             download: Throttle::new(settings.download_limit),
             events,
+            messages_sent: AtomicU64::new(0),
+            messages_received: AtomicU64::new(0),
         }))
     }
 
@@ -96,6 +103,21 @@ impl Peers {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.0.connections.available_permits() > 0
+    }
+
+    /// All that has passed over connections but blocks and the handshakes of others.
+    #[must_use]
+    pub fn messages(&self) -> Traffic {
+        let (sent, received) = (&self.0.messages_sent, &self.0.messages_received);
+        Traffic { sent: sent.load(Ordering::Relaxed), received: received.load(Ordering::Relaxed) }
+    }
+
+    pub(super) fn count_sent(&self, messages_len: usize) {
+        self.0.messages_sent.fetch_add(messages_len as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_received(&self, messages_len: usize) {
+        self.0.messages_received.fetch_add(messages_len as u64, Ordering::Relaxed);
     }
 
     pub(super) fn shared(&self) -> &Shared {

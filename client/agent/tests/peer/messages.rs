@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use pkgtorrent_agent::peer::{CloseReason, Command, Event, FromPeer};
 use pkgtorrent_protocol::PeerId;
-use pkgtorrent_protocol::wire::{BLOCK_LEN, Bitfield, Block, ExtensionHandshake, Features, Message};
+use pkgtorrent_protocol::wire::{
+    BLOCK_LEN, Bitfield, Block, ExtensionHandshake, Features, HANDSHAKE_LEN, Message,
+};
 use pkgtorrent_swarm::LinkId;
 
 use super::support::{Host, PIECES, Raw, blind_welcome, layout, pair, tell, welcome};
@@ -68,6 +70,12 @@ async fn blocks_arrive_as_they_were_sent_and_the_sender_knows_when() {
         }
     }
     assert_eq!((&came, &sent), (&wanted, &wanted));
+    // Everything else is counted: of the handshakes the one that was sent after a connection was let in.
+    let (of_caller, of_called) = (caller.peers.messages(), called.peers.messages());
+    assert_eq!(of_caller.received + HANDSHAKE_LEN as u64, of_called.sent);
+    assert_eq!(of_called.received, of_caller.sent);
+    let requests_len = 17 * wanted.len() as u64;
+    assert!((requests_len..requests_len + 1000).contains(&of_caller.sent), "{of_caller:?}");
 }
 
 #[tokio::test]
