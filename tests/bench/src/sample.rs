@@ -7,6 +7,8 @@ use std::fmt;
 pub(crate) enum Unit {
     /// This side's value over the other side's.
     Ratio,
+    /// Hundredths.
+    Percent,
     /// Things done in a second.
     PerSecond,
     /// Milliseconds.
@@ -34,7 +36,7 @@ impl Unit {
         let decimals = match self {
             Self::PerSecond | Self::Megabytes => 0,
             Self::GbitPerSecond => 1,
-            Self::Ratio | Self::Milliseconds | Self::Seconds | Self::GbytePerSecond => 2,
+            Self::Ratio | Self::Percent | Self::Milliseconds | Self::Seconds | Self::GbytePerSecond => 2,
             Self::CpuPerGbyte => 3,
         };
         format!("{value:.decimals$}")
@@ -43,6 +45,7 @@ impl Unit {
     fn suffix(self) -> &'static str {
         match self {
             Self::Ratio => "x",
+            Self::Percent => " %",
             Self::PerSecond => "/s",
             Self::Milliseconds => " ms",
             Self::Seconds => " s",

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use anyhow::bail;
 use pkgtorrent_protocol::control::Sources;
+use pkgtorrent_protocol::socket::Traffic;
 
 use crate::clients;
 use crate::network::Station;
@@ -99,8 +100,27 @@ pub(crate) trait Download: Send {
     /// Ends them as a power cut would.
     fn kill(&mut self);
 
-    /// Fails unless the packages that are there now are the mirror's. Says where their bytes came from if it knows.
-    fn check(self: Box<Self>, wanted: &Wanted) -> anyhow::Result<Option<Sources>>;
+    /// Fails unless the packages that are there now are the mirror's. Says what only it knows, if it does.
+    fn check(self: Box<Self>, wanted: &Wanted) -> anyhow::Result<Option<Told>>;
+}
+
+/// What our own hosts say of a download.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told {
+    /// Where the packages' bytes came from.
+    pub from: Sources,
+    /// What they said to other hosts and heard from them, beside blocks of packages.
+    pub messages: Traffic,
+}
+
+impl Told {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.from.peers += other.from.peers;
+        self.from.origin += other.from.origin;
+        self.from.store += other.from.store;
+        self.messages.sent += other.messages.sent;
+        self.messages.received += other.messages.received;
+    }
 }
 
 /// Where a client puts a package, below its directory.

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use pkgtorrent_protocol::control::Sources;
 
-use crate::client::{Client, Download};
+use crate::client::{Client, Download, Told};
 use crate::network::{Network, Station, Traffic};
 use crate::origin::Origin;
 use crate::usage::Tally;
@@ -72,7 +71,7 @@ impl<'a> Crowd<'a> {
             let sent = station.inside(|| origin.application_bytes())?;
             outcome.application_bytes = sent.zip(sent_before).map(|(now, before)| now - before);
         }
-        outcome.from = run.check()?;
+        outcome.told = run.check()?;
         Ok(outcome)
     }
 }
@@ -246,22 +245,19 @@ impl<'a> Run<'a> {
             application_bytes: None,
             cpu_seconds: self.hosts.iter().map(|host| host.tally.cpu_seconds()).sum(),
             origin_cpu_seconds: 0.0,
-            from: None,
+            told: None,
         })
     }
 
-    /// Compares what is on the disks with the mirror. Says where the bytes came from if the hosts know.
-    fn check(&mut self) -> anyhow::Result<Option<Sources>> {
+    /// Compares what is on the disks with the mirror. Says what the hosts do.
+    fn check(&mut self) -> anyhow::Result<Option<Told>> {
         let mut sum = None;
         for host in &mut self.hosts {
             let Some(download) = host.download.take() else { continue };
-            let from = download.check(self.crowd.wanted);
-            let from = from.with_context(|| format!("the download of {}", host.station.address()))?;
-            if let Some(from) = from {
-                let sum = sum.get_or_insert(Sources::default());
-                sum.peers += from.peers;
-                sum.origin += from.origin;
-                sum.store += from.store;
+            let told = download.check(self.crowd.wanted);
+            let told = told.with_context(|| format!("the download of {}", host.station.address()))?;
+            if let Some(told) = told {
+                sum.get_or_insert(Told::default()).add(&told);
             }
         }
         Ok(sum)
@@ -298,8 +294,8 @@ pub struct Outcome {
     pub cpu_seconds: f64,
     /// The processor time of the origin's processes.
     pub origin_cpu_seconds: f64,
-    /// Where the hosts say that their bytes came from. Of our own crowds only.
-    pub from: Option<Sources>,
+    /// What the hosts that were not lost say, together. Of our own crowds only.
+    pub told: Option<Told>,
 }
 
 impl Outcome {
@@ -333,6 +329,14 @@ impl Outcome {
     #[must_use]
     pub fn application_copies(&self) -> Option<f64> {
         Some(self.application_bytes? as f64 / self.bytes as f64)
+    }
+
+    /// What the hosts said to each other beside blocks of packages, as a part of those blocks. What one sends another
+    /// receives, so that their sum is what passes both ways.
+    #[must_use]
+    pub fn messages_share(&self) -> Option<f64> {
+        let told = self.told?;
+        Some(told.messages.sent as f64 / told.from.peers as f64)
     }
 
     /// The share of what all hosts received that did not come from the origin.

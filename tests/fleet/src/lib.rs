@@ -18,7 +18,7 @@ mod origin;
 pub mod usage;
 mod wanted;
 
-pub use client::Client;
+pub use client::{Client, Told};
 pub use crowd::{Crowd, HostOutcome, Outcome};
 pub use lines::{Lines, Rate, floor};
 pub use namespace::Namespace;

@@ -35,8 +35,10 @@ fn a_crowd_gets_its_packages_over_shaped_lines() {
         assert!(host.traffic.received > wanted.bytes() && host.peak_memory > 0, "{outcome:?}");
     }
     assert!(outcome.origin.sent > wanted.bytes() && outcome.cpu_seconds > 0.0, "{outcome:?}");
-    let from = outcome.from.expect("our hosts know where their bytes came from");
-    assert_eq!(from.peers + from.origin, wanted.bytes() * HOSTS as u64, "{outcome:?}");
+    let told = outcome.told.expect("our hosts know where their bytes came from");
+    assert_eq!(told.from.peers + told.from.origin, wanted.bytes() * HOSTS as u64, "{outcome:?}");
+    let messages = outcome.messages_share().expect("and what they said");
+    assert!((0.0005..0.02).contains(&messages), "{messages} of what peers sent: {outcome:?}");
     // Without a swarm each host costs the origin a copy.
     let copies = outcome.application_copies().expect("the service counts what it sends");
     assert!((1.0..HOSTS as f64 / 2.0).contains(&copies), "{copies} copies: {outcome:?}");

@@ -20,6 +20,9 @@ use crate::scoreboard::{Scoreboard, Target};
 /// How often our own crowd is measured at most: each takes as long as the lines are slow, and not as long as the machine.
 const ROUNDS_MAX: u32 = 3;
 
+/// What hosts may say to each other beside blocks of packages, as a part of those, in per cent.
+const MESSAGES_TARGET: f64 = 2.0;
+
 /// What a host's process may take in a crowd, in megabytes.
 const MEMORY_TARGET_MB: f64 = 60.0;
 
@@ -249,10 +252,12 @@ fn report(board: &mut Scoreboard, scenario: &Scenario, what: &str, outcomes: &[O
         |unit, value: &dyn Fn(&Outcome) -> f64| Sample::new(unit, ours.iter().map(|&outcome| value(outcome)));
     let last = sample(Unit::Ratio, &|outcome| scenario.last_over_floor(outcome));
     board.add(figure, format!("{what}: last host over the floor"), &last, scenario.time);
-    let copies = sample(Unit::Ratio, &|outcome| outcome.application_copies().unwrap_or_default());
+    let copies = sample(Unit::Ratio, &|outcome| outcome.application_copies().unwrap_or(f64::NAN));
     board.add(figure, "copies in the service's answers", &copies, scenario.copies);
     let copies = sample(Unit::Ratio, &Outcome::copies);
     board.add(figure, "copies at the origin's line", &copies, Target::None);
+    let messages = sample(Unit::Percent, &|outcome| 100.0 * outcome.messages_share().unwrap_or(f64::NAN));
+    board.add(figure, "messages between hosts, of what they gave", &messages, Target::Under(MESSAGES_TARGET));
     let memory = sample(Unit::Megabytes, &|outcome| outcome.peak_memory() as f64 / 1e6);
     board.add(figure, "most memory of a process", &memory, Target::Under(MEMORY_TARGET_MB));
     let libtorrent = outcomes.iter().find(|outcome| outcome.client == Client::Libtorrent);

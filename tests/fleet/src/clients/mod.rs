@@ -10,10 +10,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::bail;
-use pkgtorrent_protocol::control::Sources;
 use pkgtorrent_test_support::process::Program;
 
-use crate::client::{Download, FileOf};
+use crate::client::{Download, FileOf, Told};
 use crate::wanted::{Wanted, WantedPackage};
 
 /// The port on which every BitTorrent client listens: each is alone at its address.
@@ -68,7 +67,7 @@ impl Download for Foreign {
         self.program.kill9();
     }
 
-    fn check(mut self: Box<Self>, wanted: &Wanted) -> anyhow::Result<Option<Sources>> {
+    fn check(mut self: Box<Self>, wanted: &Wanted) -> anyhow::Result<Option<Told>> {
         self.program.end();
         wanted.check(&self.directory, self.file_of)?;
         Ok(None)

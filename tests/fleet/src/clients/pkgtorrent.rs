@@ -3,11 +3,11 @@
 use std::fs;
 
 use anyhow::{Context, bail, ensure};
-use pkgtorrent_protocol::control::{FetchEvent, Sources};
+use pkgtorrent_protocol::control::FetchEvent;
 use pkgtorrent_test_support::Agent;
 use pkgtorrent_test_support::agent::Fetching;
 
-use crate::client::Download;
+use crate::client::{Download, Told};
 use crate::network::Station;
 use crate::origin::Origin;
 use crate::wanted::{Wanted, WantedPackage};
@@ -65,7 +65,7 @@ impl Download for AgentDownload {
         self.fetching.program().kill9();
     }
 
-    fn check(self: Box<Self>, wanted: &Wanted) -> anyhow::Result<Option<Sources>> {
+    fn check(self: Box<Self>, wanted: &Wanted) -> anyhow::Result<Option<Told>> {
         let fetched = self.fetching.wait();
         let Some(FetchEvent::Done { placed, bytes, .. }) = fetched.events.last() else {
             bail!("fetch gave no sum: {fetched:?}");
@@ -73,6 +73,7 @@ impl Download for AgentDownload {
         ensure!(*placed == wanted.packages().len(), "{placed} packages are placed");
         let file_of = |package: &WantedPackage| package.file_name.clone().into();
         wanted.check(&self.agent.path(CACHE), file_of)?;
-        Ok(Some(*bytes))
+        let status = self.agent.status().context("the agent has ended")?;
+        Ok(Some(Told { from: *bytes, messages: status.messages }))
     }
 }
