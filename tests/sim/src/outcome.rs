@@ -1,5 +1,6 @@
 //! What came of a run.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub struct HostOutcome {
     pub from_origin: u64,
     /// Those of them that were of use.
     pub useful: u64,
-    /// How many peers it banned.
-    pub banned: u32,
+    /// The hosts that it banned.
+    pub banned: BTreeSet<u32>,
     /// The decisions of its swarm.
     pub notes: Vec<Note>,
 }
@@ -150,6 +151,14 @@ impl Outcome {
         self.service_len() as f64 / self.hosts.len() as f64
     }
 
+    /// The share of the liars that somebody has banned.
+    #[must_use]
+    pub fn liars_banned(&self) -> f64 {
+        let banned: BTreeSet<u32> = self.ordinary().flat_map(|host| host.banned.iter().copied()).collect();
+        let liars = || (0_u32..).zip(&self.hosts).filter(|(_, host)| host.is_liar);
+        liars().filter(|(index, _)| banned.contains(index)).count() as f64 / liars().count() as f64
+    }
+
     /// Bytes of packages that came and were of no use, as a part of those that were.
     #[must_use]
     pub fn waste(&self) -> f64 {
@@ -169,7 +178,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let done = self.ordinary().filter(|host| host.took.is_some()).count();
         let given_up: u32 = self.ordinary().map(|host| host.given_up).sum();
-        let banned: u32 = self.hosts.iter().map(|host| host.banned).sum();
+        let banned: usize = self.hosts.iter().map(|host| host.banned.len()).sum();
         let seconds = |time: Duration| time.as_secs_f64();
         writeln!(formatter, "done         {done} of {}, {given_up} files given up", self.ordinary().count())?;
         writeln!(

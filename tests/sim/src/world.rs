@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pkgtorrent_protocol::wire::Bitfield;
-use pkgtorrent_swarm::{Event, Happening as Noted, PartReason, SourceId, Swarm};
+use pkgtorrent_swarm::{Event, PartReason, SourceId, Swarm};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
@@ -323,7 +323,7 @@ fn host_outcome(host: &Host) -> HostOutcome {
         from_peers: host.from_peers,
         from_origin: host.from_origin,
         useful: host.useful,
-        banned: notes.iter().filter(|note| matches!(note.what, Noted::Banned { .. })).count() as u32,
+        banned: host.banned.clone(),
         notes,
     }
 }

@@ -1,5 +1,6 @@
 //! Hosts that are slow, lie, or cannot be reached do not hold up the others.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pkgtorrent_sim::{Outcome, Scenario, run};
@@ -21,9 +22,11 @@ fn liars_are_banned_by_everybody_and_cost_little() {
     let honest = simulate(Scenario::install(1, 20)).last();
     let outcome = simulate(Scenario { liars: 2, ..Scenario::install(1, 20) });
     assert!(outcome.last().as_secs_f64() <= honest.as_secs_f64() * 1.2, "{outcome}");
-    assert!(outcome.ordinary().all(|host| host.banned >= 2), "{outcome}");
-    let liars = 2 * 2; // Each in two bundles.
-    assert!(outcome.ordinary().all(|host| host.banned <= liars), "somebody honest was banned\n{outcome}");
+    let liars: BTreeSet<u32> =
+        (0_u32..).zip(&outcome.hosts).filter(|(_, host)| host.is_liar).map(|(index, _)| index).collect();
+    assert_eq!(liars.len(), 2);
+    assert!(outcome.ordinary().all(|host| host.banned == liars), "{outcome}");
+    assert_eq!(outcome.liars_banned(), 1.0);
 }
 
 #[test]
