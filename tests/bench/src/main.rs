@@ -14,6 +14,7 @@ use clap::{Parser, ValueEnum};
 mod bench;
 mod data;
 mod download;
+mod exchange;
 mod figures;
 mod sample;
 mod scoreboard;
@@ -66,6 +67,8 @@ enum Figure {
     Place,
     /// The memory of an agent that has nothing to do.
     Idle,
+    /// Two agents over the loopback device, beside libtorrent: rate and processor time.
+    Pair,
     /// One host alone on a line, beside plain HTTP.
     Alone,
     /// Two hosts, beside plain HTTP.
@@ -105,6 +108,7 @@ impl Figure {
             Self::Small => "small",
             Self::Place => "place",
             Self::Idle => "idle",
+            Self::Pair => "pair",
             Self::Alone => "alone",
             Self::Two => "two",
             Self::Crowd => "crowd",
@@ -134,6 +138,7 @@ impl Figure {
             Self::Small => figures::host::measure_small(bench, board),
             Self::Place => figures::place::measure(bench, board),
             Self::Idle => figures::idle::measure(bench, board),
+            Self::Pair => figures::pair::measure(bench, board),
             Self::Alone => beside_http(bench, board, "alone", 1, Target::Under(1.05)),
             Self::Two => beside_http(bench, board, "two", 2, Target::Under(1.0)),
             Self::Crowd => crowd(bench, board, Scenario::main(), options),

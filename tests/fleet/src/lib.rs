@@ -19,6 +19,7 @@ pub mod usage;
 mod wanted;
 
 pub use client::{Client, Told};
+pub use clients::libtorrent::command as libtorrent_client;
 pub use crowd::{Crowd, HostOutcome, Outcome};
 pub use lines::{Lines, Rate, floor};
 pub use namespace::Namespace;

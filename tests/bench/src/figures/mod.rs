@@ -5,6 +5,7 @@ pub(crate) mod catalog;
 pub(crate) mod crowd;
 pub(crate) mod host;
 pub(crate) mod idle;
+pub(crate) mod pair;
 pub(crate) mod place;
 pub(crate) mod plans;
 pub(crate) mod seen;
@@ -25,7 +26,7 @@ use crate::data::packages::Package;
 const SET_LEN: usize = 60;
 
 /// How sets name these packages.
-fn digests(packages: &[Package]) -> Vec<PackageDigest> {
+pub(crate) fn digests(packages: &[Package]) -> Vec<PackageDigest> {
     packages.iter().map(Package::package_digest).collect()
 }
 

@@ -28,8 +28,6 @@ pub(crate) fn start(origin: &Origin, wanted: &Wanted, directory: &Path) -> anyho
     let config = directory.with_extension("curl");
     fs::write(&config, list).with_context(|| format!("writing {}", config.display()))?;
     let mut command = Command::new(installed("curl"));
-    // On a line that is full for minutes some connections are reset; package managers try again too.
-    command.args(["--retry", "10", "--retry-all-errors"]);
     command.args(["--no-progress-meter", "--show-error", "--fail", "--parallel", "--parallel-max"]);
     command.arg(CONNECTIONS.to_string()).arg("--config").arg(&config);
     Ok(Foreign::start(&mut command, directory.to_owned(), Completion::End, file_of))

@@ -14,8 +14,9 @@ const PYTHON: &str = "/usr/bin/python3";
 
 const SCRIPT: &str = include_str!("libtorrent_client.py");
 
-/// The client with its arguments.
-pub(crate) fn command(torrent: &Path, directory: &Path, address: Ipv4Addr) -> Command {
+/// The client with its arguments: it says `ready` when it begins, and `complete` when everything is on disk.
+#[must_use]
+pub fn command(torrent: &Path, directory: &Path, address: Ipv4Addr) -> Command {
     let mut command = Command::new(PYTHON);
     command.args(["-c", SCRIPT]).arg(torrent).arg(directory).arg(format!("{address}:{PEER_PORT}"));
     command

@@ -1,7 +1,7 @@
 """Downloads a torrent with libtorrent and shares it until ended. Arguments: torrent, directory, address:port, and
 `super-seeding` for a seed that gives each piece out once.
 
-Prints `complete` once everything is on disk. No peers but those that the torrent's trackers name.
+Prints `ready` when it begins, and `complete` once everything is on disk. No peers but those that the torrent's trackers name.
 """
 
 import sys
@@ -31,6 +31,7 @@ parameters.save_path = directory
 parameters.flags &= ~libtorrent.torrent_flags.paused
 if "super-seeding" in sys.argv[4:]:
     parameters.flags |= libtorrent.torrent_flags.super_seeding
+print("ready", flush=True)
 handle = session.add_torrent(parameters)
 
 while True:
