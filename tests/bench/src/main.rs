@@ -92,6 +92,9 @@ enum Figure {
     CrowdLost,
     /// A host on a line of a tenth of the rate.
     CrowdStraggler,
+    /// 10,000 hosts in the simulator.
+    #[value(name = "crowd10k")]
+    Crowd10k,
 }
 
 impl Figure {
@@ -120,6 +123,7 @@ impl Figure {
             Self::CrowdSlowOrigin => "crowd-slow-origin",
             Self::CrowdLost => "crowd-lost",
             Self::CrowdStraggler => "crowd-straggler",
+            Self::Crowd10k => "crowd10k",
         }
     }
 
@@ -150,6 +154,7 @@ impl Figure {
             Self::CrowdSlowOrigin => crowd(bench, board, Scenario::slow_origin(), options),
             Self::CrowdLost => crowd(bench, board, Scenario::lost(), options),
             Self::CrowdStraggler => crowd(bench, board, Scenario::straggler(), options),
+            Self::Crowd10k => figures::crowd10k::measure(bench, board),
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Unit {
     Milliseconds,
     /// Seconds.
     Seconds,
+    /// Thousands of bytes.
+    Kilobytes,
     /// Millions of bytes.
     Megabytes,
     /// Gigabits (10^9) in a second.
@@ -36,7 +38,12 @@ impl Unit {
         let decimals = match self {
             Self::PerSecond | Self::Megabytes => 0,
             Self::GbitPerSecond => 1,
-            Self::Ratio | Self::Percent | Self::Milliseconds | Self::Seconds | Self::GbytePerSecond => 2,
+            Self::Ratio
+            | Self::Percent
+            | Self::Kilobytes
+            | Self::Milliseconds
+            | Self::Seconds
+            | Self::GbytePerSecond => 2,
             Self::CpuPerGbyte => 3,
         };
         format!("{value:.decimals$}")
@@ -49,6 +56,7 @@ impl Unit {
             Self::PerSecond => "/s",
             Self::Milliseconds => " ms",
             Self::Seconds => " s",
+            Self::Kilobytes => " kB",
             Self::Megabytes => " MB",
             Self::GbitPerSecond => " Gbit/s",
             Self::GbytePerSecond => " GB/s",

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod crowd;
+pub(crate) mod crowd10k;
 pub(crate) mod host;
 pub(crate) mod idle;
 pub(crate) mod pair;
