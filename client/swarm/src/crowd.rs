@@ -21,6 +21,8 @@ pub(crate) struct Crowd {
     pub(crate) needed: Bitfield,
     /// Pieces that are here and verified, which peers may have.
     pub(crate) served: Bitfield,
+    /// How often each piece was given to a peer.
+    pub(crate) given: Vec<u16>,
     /// Whole files that are given to peers.
     pub(crate) offered: BTreeSet<FileIndex>,
     /// Pieces that peers may be asked for.
@@ -42,6 +44,7 @@ impl Crowd {
         Self {
             needed: Bitfield::none(pieces),
             served: Bitfield::none(pieces),
+            given: vec![0; pieces as usize],
             offered: BTreeSet::new(),
             rarity: Rarity::new(pieces),
             links: BTreeSet::new(),

@@ -1,8 +1,10 @@
 //! Who is sent to next.
 //!
-//! The hosts are ours, so nobody has to earn what it gets: a fair queue. A few links at a time are *active*; each gets a
-//! turn of some blocks, so that it soon has a whole piece to give on, and goes to the back of the queue. One that takes
-//! nothing, because its line is slow or its host is gone, holds no slot for others.
+//! The hosts are ours, so nobody has to earn what it gets. A few links at a time are *active*; each gets a turn of one
+//! piece, so that it soon has something to give on, and goes to the back of the queue. The piece that was given least
+//! often comes first: who alone has many pieces lets each of them out once before any of them twice, and the others give
+//! them on. So that nobody starves by that, some turns go to who waits longest. One that takes nothing, because its line
+//! is slow or its host is gone, holds no slot for others.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,11 +15,17 @@ use crate::action::Action;
 use crate::identity::LinkId;
 use crate::swarm::Swarm;
 
-/// How much a link gets before it is another's turn: a piece of the middle class.
-const TURN_LEN: u32 = 128 << 10;
+/// How much a link gets at most before it is another's turn: a piece of the middle class.
+const TURN_LEN_MAX: u32 = 128 << 10;
 
 /// How many blocks of one link are on their way from the disk to the network: so many that neither waits for the other.
 const SENDING_MAX: u32 = 8;
+
+/// So many blocks of each link are considered for its next turn: what a host of ours usually has asked for.
+const CONSIDERED_MAX: usize = 16;
+
+/// Each turn of this number is for who waits longest.
+const PATIENT_TURN: u64 = 4;
 
 /// A link that takes no block for so long does not count as active.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
@@ -30,6 +38,8 @@ const WANTS_MAX: usize = 512;
 pub(crate) struct Uploads {
     waiting: VecDeque<LinkId>,
     active: Vec<(LinkId, u32)>,
+    /// How many turns there were.
+    turns: u64,
 }
 
 impl Uploads {
@@ -122,12 +132,44 @@ impl Swarm {
         };
         let mut moving = self.uploads.active.iter().filter(|(id, _)| !is_stuck(id)).count();
         while moving < self.settings.upload_slots {
-            let Some(id) = self.uploads.waiting.pop_front() else { return };
+            let Some(id) = self.next_turn() else { return };
             let Some(link) = self.links.get_mut(&id) else { continue };
             link.took_at = now;
-            self.uploads.active.push((id, TURN_LEN));
+            let piece_len = self.crowds.get(&link.bundle).map_or(0, |crowd| crowd.layout.piece_len().bytes());
+            self.uploads.active.push((id, piece_len.min(TURN_LEN_MAX)));
             moving += 1;
         }
+    }
+
+    /// Whose turn it is. What it is to get first comes first among what it wants.
+    fn next_turn(&mut self) -> Option<LinkId> {
+        self.uploads.turns += 1;
+        let considered = if self.uploads.turns.is_multiple_of(PATIENT_TURN) { 1 } else { usize::MAX };
+        let Some((position, piece)) = self.rarest_wanted(considered) else {
+            return self.uploads.waiting.pop_front();
+        };
+        let id = self.uploads.waiting.remove(position)?;
+        let link = self.links.get_mut(&id)?;
+        link.wants.make_contiguous().sort_by_key(|block| block.piece != piece);
+        let given = self.crowds.get_mut(&link.bundle)?.given.get_mut(piece as usize)?;
+        *given = given.saturating_add(1);
+        Some(id)
+    }
+
+    /// The piece that was given to the fewest, of what the first so many in the queue want, and who waits longest for it.
+    fn rarest_wanted(&self, considered: usize) -> Option<(usize, u32)> {
+        let mut rarest: Option<(u16, usize, u32)> = None;
+        for (position, id) in self.uploads.waiting.iter().enumerate().take(considered) {
+            let Some(link) = self.links.get(id) else { continue };
+            let Some(crowd) = self.crowds.get(&link.bundle) else { continue };
+            for block in link.wants.iter().take(CONSIDERED_MAX) {
+                let given = crowd.given.get(block.piece as usize).copied().unwrap_or_default();
+                if rarest.is_none_or(|(least, ..)| given < least) {
+                    rarest = Some((given, position, block.piece));
+                }
+            }
+        }
+        rarest.map(|(_, position, piece)| (position, piece))
     }
 
     fn send_to(&mut self, index: usize) {

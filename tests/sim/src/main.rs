@@ -77,9 +77,9 @@ struct Arguments {
     /// The tracker leases nothing.
     #[arg(long)]
     no_leases: bool,
-    /// Have messages wait so long, in milliseconds.
-    #[arg(long, default_value_t = 10.0)]
-    have_delay_ms: f64,
+    /// Have messages leave at most this often on one connection, in milliseconds.
+    #[arg(long, default_value_t = 20.0)]
+    haves_interval_ms: f64,
     /// Peers wanted of the tracker.
     #[arg(long)]
     peers_wanted: Option<usize>,
@@ -142,7 +142,7 @@ impl Arguments {
         scenario.origin_dies_at = self.origin_dies_at.map(Duration::from_secs_f64);
         scenario.are_introduced = !self.http;
         scenario.is_service_on_line = !self.service_apart;
-        scenario.have_delay = Duration::from_secs_f64(self.have_delay_ms / 1000.0);
+        scenario.haves_interval = Duration::from_secs_f64(self.haves_interval_ms / 1000.0);
         scenario.check_one_in = self.check_one_in;
         scenario.time_max = Duration::from_secs(self.time_max);
         scenario.timeline_step = Duration::from_millis(self.timeline.unwrap_or(500));

@@ -47,8 +47,8 @@ pub struct Scenario {
     pub are_introduced: bool,
     /// Plans, info dictionaries and announces take their time of the origin's line.
     pub is_service_on_line: bool,
-    /// A have message waits so long for others, or for the next message on its connection.
-    pub have_delay: Duration,
+    /// Have messages leave at most this often on one connection, unless several wait or something else is sent.
+    pub haves_interval: Duration,
     /// How many links a host has for one bundle.
     pub links_max: usize,
     /// How many of them it opens itself.
@@ -101,10 +101,10 @@ impl Scenario {
             origin_dies_at: None,
             are_introduced: true,
             is_service_on_line: true,
-            have_delay: Duration::from_millis(10),
+            haves_interval: Duration::from_millis(20),
             links_max: 50,
-            dials_max: 30,
-            peers_wanted: 50,
+            dials_max: 10,
+            peers_wanted: 25,
             seed_time: None,
             swarm: Settings::default(),
             lease_ttl: Duration::from_secs(10),

@@ -19,6 +19,9 @@ pub(crate) const ANNOUNCE_INTERVAL: Time = 60_000_000_000;
 /// How long a host waits for a service that does not answer.
 const SERVICE_PATIENCE: Time = 3_000_000_000;
 
+/// So many have messages wait for no others.
+const HAVES_MAX: usize = 4;
+
 /// With fewer connections than this a host asks the tracker for more peers.
 const LINKS_FEW: usize = 10;
 
@@ -140,17 +143,21 @@ impl World {
     }
 
     pub(crate) fn have(&mut self, host: u32, wire: u32, piece: u32) {
-        let delay = nanos(self.scenario.have_delay);
+        let (now, interval) = (self.now, nanos(self.scenario.haves_interval));
         let end = self.wires[wire as usize].end_of(host);
-        let haves = &mut self.wires[wire as usize].ways[end].haves;
-        haves.push(piece);
-        let is_first = haves.len() == 1;
-        let it = self.host(host);
-        if is_first {
+        let way = &mut self.wires[wire as usize].ways[end];
+        way.haves.push(piece);
+        let is_first = way.haves.len() == 1;
+        if way.haves.len() >= HAVES_MAX || now >= way.haves_rest_until {
+            way.haves_rest_until = now + interval;
+            self.flush_way(wire, end);
+        } else if is_first {
+            let rest = way.haves_rest_until - now;
+            let it = self.host(host);
             it.with_haves.push(wire);
-        }
-        if !std::mem::replace(&mut it.is_flush_due, true) {
-            self.put_after(delay, Happening::Flush { host });
+            if !std::mem::replace(&mut it.is_flush_due, true) {
+                self.put_after(rest, Happening::Flush { host });
+            }
         }
     }
 
@@ -161,8 +168,10 @@ impl World {
         if it.is_gone {
             return;
         }
+        let rest_until = self.now + nanos(self.scenario.haves_interval);
         for wire in wires {
             let end = self.wires[wire as usize].end_of(host);
+            self.wires[wire as usize].ways[end].haves_rest_until = rest_until;
             self.flush_way(wire, end);
         }
     }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use pkgtorrent_protocol::wire::{Bitfield, Block};
 
+use crate::queue::Time;
+
 /// How many bytes of one connection are on their way at most: what TCP's window lets through.
 pub(crate) const WINDOW: u32 = 256 << 10;
 
@@ -34,6 +36,8 @@ pub(crate) struct Way {
     pub(crate) is_queued: bool,
     /// Have messages that wait.
     pub(crate) haves: Vec<u32>,
+    /// Until when they wait for others.
+    pub(crate) haves_rest_until: Time,
     /// What was said to have been here before the receiver knew the bundle's layout.
     pub(crate) early: Option<Box<Bitfield>>,
 }

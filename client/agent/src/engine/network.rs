@@ -13,16 +13,24 @@ use crate::peer::{
     CloseReason, Command, Event as PeerEvent, FromPeer, Hello, Known, Peer, Peers, Verdict, Welcome,
 };
 
-/// Connections of one bundle that we look for, and how many it may have with those that others make. With fifty, what is
-/// new reaches ten thousand hosts in three steps.
-const DIALLED_MAX: usize = 50;
+/// How many connections of one bundle we make, and how many it may have with those that others make. The first hosts of a
+/// burst are known to all that follow: if these called everybody they hear of, the first hosts would soon have no room but
+/// for each other, and what is new would go through the crowd layer by layer. With ten each it takes a few steps to ten
+/// thousand hosts, and a slow line is not torn between too many senders.
+const DIALLED_MAX: usize = 10;
 const LINKS_MAX: usize = 80;
+
+/// How many peers of one bundle are remembered to be called when others cannot be reached: as many as the tracker names.
+const CANDIDATES_MAX: usize = 64;
 
 /// How the names of our own program's peers begin, in any version.
 const OWN_MAKE: &[u8] = b"-PT";
 
 /// How many peers are remembered that sent wrong bytes. Who is forgotten and lies again is banned again.
 const BANNED_MAX: usize = 1024;
+
+/// How many hosts that hung up are remembered.
+const HUNG_UP_MAX: usize = 50;
 
 /// When a host that hung up is called again. Of hosts that start at once, one may be named to the others before it has
 /// heard of the bundle itself.
@@ -39,7 +47,9 @@ pub(super) struct Network {
     links: HashMap<LinkId, Link>,
     /// Who is being called, and for which bundle.
     dialling: HashSet<(InfoHash, SocketAddr)>,
-    /// Who hung up, and when to call again; no more than there are calls at once.
+    /// Who could be called next.
+    candidates: HashMap<BundleId, Vec<SocketAddr>>,
+    /// Who hung up, and when to call again; at most [`HUNG_UP_MAX`].
     hung_up: VecDeque<(Instant, InfoHash, SocketAddr)>,
     banned: VecDeque<(IpAddr, PeerId)>,
     next: u64,
@@ -54,6 +64,8 @@ struct Link {
     bundle: BundleId,
     address: SocketAddr,
     client: String,
+    /// We made it.
+    is_dialled: bool,
     /// The swarm knows of it: the bundle's layout is known.
     is_linked: bool,
     is_unchoked: bool,
@@ -69,6 +81,7 @@ impl Network {
             known: Known::new(id),
             links: HashMap::new(),
             dialling: HashSet::new(),
+            candidates: HashMap::new(),
             hung_up: VecDeque::new(),
             banned: VecDeque::new(),
             next: 0,
@@ -115,8 +128,11 @@ impl Engine {
             PeerEvent::Unreachable { address, info_hash, error } => {
                 tracing::debug!("{address}: no connection: {error}");
                 self.network.dialling.remove(&(info_hash, address));
-                if error.is_hang_up() && self.network.hung_up.len() < DIALLED_MAX {
+                if error.is_hang_up() && self.network.hung_up.len() < HUNG_UP_MAX {
                     self.network.hung_up.push_back((Instant::now() + CALL_AGAIN, info_hash, address));
+                }
+                if let Some(&id) = self.bundle_ids.get(&info_hash) {
+                    self.call(id);
                 }
             }
             PeerEvent::Messages { link, messages } => {
@@ -134,22 +150,33 @@ impl Engine {
         }
     }
 
-    /// Calls those of these hosts that there is no connection to.
+    /// Hears of hosts that share a bundle, and calls as many as there should be.
     pub(super) fn dial(&mut self, id: BundleId, addresses: &[SocketAddr]) {
+        let candidates = self.network.candidates.entry(id).or_default();
+        // What is heard last is tried first.
+        candidates.retain(|address| !addresses.contains(address));
+        candidates.extend(addresses.iter().rev().take(CANDIDATES_MAX));
+        let forgotten = candidates.len().saturating_sub(CANDIDATES_MAX);
+        candidates.drain(..forgotten);
+        self.call(id);
+    }
+
+    /// Calls hosts that there is no connection to, until this host has made enough of its own.
+    fn call(&mut self, id: BundleId) {
         let Some(bundle) = self.bundles.get(&id) else { return };
         let info_hash = bundle.info_hash;
-        let mut connected: HashSet<SocketAddr> = HashSet::new();
-        connected.extend(self.network.links_of(id).map(|(_, link)| link.address));
+        let connected: HashSet<SocketAddr> =
+            self.network.links_of(id).map(|(_, link)| link.address).collect();
+        let own = self.network.links_of(id).filter(|(_, link)| link.is_dialled).count();
         let dialling = self.network.dialling.iter().filter(|(of, _)| *of == info_hash).count();
-        let room = DIALLED_MAX.saturating_sub(connected.len() + dialling);
-        let is_new = |address: &&SocketAddr| {
-            !connected.contains(*address) && !self.network.dialling.contains(&(info_hash, **address))
-        };
-        let new: Vec<SocketAddr> = addresses.iter().filter(is_new).take(room).copied().collect();
-        for address in new {
+        let mut room = DIALLED_MAX.saturating_sub(own + dialling);
+        while room > 0
+            && let Some(address) = self.network.candidates.get_mut(&id).and_then(Vec::pop)
+        {
             // A plan may name one host many times.
-            if self.network.dialling.insert((info_hash, address)) {
+            if !connected.contains(&address) && self.network.dialling.insert((info_hash, address)) {
                 self.network.peers.dial(address, info_hash);
+                room -= 1;
             }
         }
     }
@@ -187,7 +214,7 @@ impl Engine {
         match self.network.known.meet(hello.info_hash, hello.peer_id, link, hello.is_dialled) {
             Verdict::Keep => {}
             Verdict::KeepInsteadOf(old) => self.drop_link(old),
-            Verdict::Refuse => return,
+            Verdict::Refuse => return self.call(id),
         }
         let Some(bundle) = self.bundles.get(&id) else { return };
         let layout = bundle.info.as_ref().map(|info| std::sync::Arc::new(info.layout().clone()));
@@ -208,6 +235,7 @@ impl Engine {
             bundle: id,
             address,
             client: String::new(),
+            is_dialled: hello.is_dialled,
             is_linked,
             is_unchoked: false,
             has_info: false,
@@ -359,6 +387,9 @@ impl Engine {
         }
         if let Some(bundle) = bundle {
             self.info_is_not_given(bundle, id);
+            if self.swarm.needed_len(bundle) > 0 {
+                self.call(bundle);
+            }
         }
     }
 
@@ -375,6 +406,7 @@ impl Engine {
         for link in links {
             self.forget_link(link);
         }
+        self.network.candidates.remove(&id);
     }
 
     /// Tells all peers of a bundle whether this host will ask for anything.

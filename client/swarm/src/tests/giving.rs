@@ -84,8 +84,8 @@ fn a_turn_ends_after_some_blocks() {
     for step in 0..8 {
         sent.extend(host.sent(0, step / 2, step % 2));
     }
-    assert!(sent.contains(&format!("send l{slots} 0.0")), "{sent:?}");
-    assert!(!sent.contains(&"send l0 4.0".to_owned()), "it has had its turn: {sent:?}");
+    assert!(sent.contains(&format!("send l{slots} 1.0")), "{sent:?}");
+    assert!(!sent.contains(&"send l0 1.0".to_owned()), "it has had its turn: {sent:?}");
 }
 
 #[test]
@@ -95,4 +95,42 @@ fn two_that_have_everything_part() {
     host.tell(Event::Offer { bundle: BundleId(0), file: FileIndex(0) });
     host.peer(0, "#");
     assert_eq!(host.have(0, 1), ["part l0: neither of the two needs anything"]);
+}
+
+/// Takes every slot of a host that has eight pieces, so that whoever asks next has to wait.
+fn host_without_a_free_slot() -> (Host, u64) {
+    let mut host = host();
+    let slots = Settings::default().upload_slots as u64;
+    for link in 0..slots {
+        host.peer(link, "");
+        assert_eq!(host.asked(link, 0, 0), [format!("send l{link} 0.0")]);
+    }
+    (host, slots)
+}
+
+#[test]
+fn the_piece_that_was_given_least_often_comes_first() {
+    let (mut host, slots) = host_without_a_free_slot();
+    let (early, late) = (slots, slots + 1);
+    host.peer(early, "");
+    host.peer(late, "");
+    assert_eq!(host.asked(early, 0, 1), NOTHING, "given to all others");
+    assert_eq!(host.asked(late, 0, 1), NOTHING);
+    assert_eq!(host.asked(late, 3, 0), NOTHING, "given to nobody");
+    assert_eq!(host.sent(0, 0, 0), [format!("send l{late} 3.0"), format!("send l{late} 0.1")]);
+}
+
+#[test]
+fn who_wants_only_what_many_have_is_not_passed_over_for_ever() {
+    let (mut host, slots) = host_without_a_free_slot();
+    let patient = slots;
+    host.peer(patient, "");
+    assert_eq!(host.asked(patient, 0, 1), NOTHING);
+    for piece in 1..8 {
+        let other = patient + u64::from(piece);
+        host.peer(other, "");
+        assert_eq!(host.asked(other, piece, 0), NOTHING);
+    }
+    let turns: Vec<String> = (0..slots).flat_map(|link| host.sent(link, 0, 0)).collect();
+    assert!(turns.contains(&format!("send l{patient} 0.1")), "{turns:?}");
 }
