@@ -13,6 +13,12 @@ use crate::share::share;
 use crate::sources::Choice;
 use crate::swarm::Swarm;
 
+/// Web seed connections of a host whose peers bring far too little...
+const STARVED_CONNECTIONS: usize = 2;
+
+/// ... and of one that has reached none of them.
+const LONELY_CONNECTIONS: usize = 3;
+
 /// What an idle connection is for.
 pub(crate) enum Next {
     /// These pieces of a file, from this source.
@@ -75,14 +81,25 @@ impl Swarm {
         Next::Wait { until }
     }
 
-    /// Whether as many connections work for bundles that have peers as should: the origin's line is everybody's, and the
-    /// more share it, the later each piece is whole and can be given on. A bundle that is starved, and one whose peers
-    /// cannot be reached, gets all it can.
+    /// Whether as many connections work for bundles that others want too as should: the origin's line is everybody's, and
+    /// the more share it, the later each piece is whole and can be given on.
     fn is_crowd_served(&self, bundle: BundleId) -> bool {
-        let is_crowded = |crowd: &Crowd| !crowd.links.is_empty() && !crowd.guide.is_starved;
-        let is_limited = |bundle: &BundleId| self.crowds.get(bundle).is_some_and(is_crowded);
-        let requests = self.requests.iter().filter(|(_, request)| is_limited(&request.file.bundle)).count();
-        is_limited(&bundle) && requests >= self.settings.crowd_connections
+        let is_crowded = |bundle: &BundleId| self.crowds.get(bundle).is_some_and(|crowd| !crowd.is_alone());
+        let requests = self.requests.iter().filter(|(_, request)| is_crowded(&request.file.bundle)).count();
+        self.crowds.get(&bundle).is_some_and(|crowd| requests >= self.crowd_connections(crowd))
+    }
+
+    /// Peers that bring nothing mostly wait for the origin themselves, so that a host that is starved takes a little more
+    /// of its line and not all that it can get.
+    fn crowd_connections(&self, crowd: &Crowd) -> usize {
+        let usual = self.settings.crowd_connections;
+        if crowd.links.is_empty() {
+            usual.max(LONELY_CONNECTIONS)
+        } else if crowd.guide.is_starved {
+            usual.max(STARVED_CONNECTIONS)
+        } else {
+            usual
+        }
     }
 
     /// The piece with which the next range begins, and its file.

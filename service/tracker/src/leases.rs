@@ -38,6 +38,9 @@ const STARVED_MAX: usize = 8;
 /// What a starved host gets at least, if it lacks so many pieces: enough that it is not asking all the time.
 const STARVED_PIECES_MIN: u32 = 8;
 
+/// A holder may bring nothing for so long at least: it reports twice a second.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+
 /// How often leases that ran out are looked for: a hundredth of their time, and not for each of ten thousand askers.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -109,6 +112,8 @@ pub(crate) struct Leases {
     sole: Vec<Option<SocketAddr>>,
     /// How many pieces are free.
     free: u32,
+    /// How long holders take from one report of something new to the next, lately.
+    pace: Option<Duration>,
     /// When leases that ran out were last looked for.
     expired_at: Option<Duration>,
     /// Who last asked and has nothing, and when.
@@ -185,12 +190,28 @@ impl Leases {
 
     /// Notes that a host has pieces. They leave every lease but those of starved hosts, who get them from nobody.
     fn report(&mut self, host: SocketAddr, got: &[PieceRange], now: Duration) {
+        if got.is_empty() {
+            return;
+        }
+        self.keep_pace(host, now);
         for range in ranges::within(got, self.pieces()) {
             self.cut(range, |stretch| stretch.holder == host || !stretch.starved);
-            self.host(host, now).reported_at = now;
             for piece in range.start..range.end {
                 self.count_copy(piece, host);
             }
+        }
+    }
+
+    /// Learns from a report how long a holder takes for something new.
+    fn keep_pace(&mut self, host: SocketAddr, now: Duration) {
+        let first =
+            self.stretches.values().filter(|it| it.holder == host && !it.starved).map(|it| it.since).min();
+        let known = self.host(host, now);
+        let since = first.map(|first| first.max(known.reported_at));
+        known.reported_at = now;
+        if let Some(since) = since {
+            let took = now.saturating_sub(since);
+            self.pace = Some(self.pace.map_or(took, |pace| (3 * pace + took) / 4));
         }
     }
 
@@ -385,10 +406,16 @@ impl Leases {
         self.hosts.values().filter(|host| host.held > 0).count()
     }
 
+    /// How long a holder may bring nothing: twice as long as others take. One on a slow line keeps nobody waiting.
+    fn patience(&self, ttl: Duration) -> Duration {
+        let most = ttl / 2;
+        self.pace.map_or(most, |pace| (2 * pace).clamp(PATIENCE_MIN.min(most), most))
+    }
+
     /// Whether a holder has brought nothing for long.
     fn is_stale(&self, stretch: &Stretch, now: Duration, ttl: Duration) -> bool {
         let idle_since = self.hosts.get(&stretch.holder).map(|host| host.reported_at.max(stretch.since));
-        idle_since.is_none_or(|since| now.saturating_sub(since) > ttl / 2)
+        idle_since.is_none_or(|since| now.saturating_sub(since) > self.patience(ttl))
     }
 
     /// Leases a share of all that a starved host lacks, the pieces first that the fewest have.
