@@ -208,6 +208,15 @@ impl Swarm {
             }
         }
         self.is_origin_due = true;
+        self.go_on_if_alone(bundle);
+    }
+
+    /// Without anybody else nothing changes by itself any more: what only others could bring is fetched or given up now.
+    pub(crate) fn go_on_if_alone(&mut self, bundle: BundleId) {
+        if self.crowds.get(&bundle).is_some_and(Crowd::is_alone) {
+            self.drop_hopeless_orphans(bundle);
+            self.give_up_hopeless_files();
+        }
     }
 
     /// The tracker does not answer, or leases nothing.

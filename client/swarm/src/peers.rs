@@ -381,6 +381,7 @@ impl Swarm {
         }
         self.count_seeds(link.bundle);
         self.is_origin_due = true;
+        self.go_on_if_alone(link.bundle);
         self.send();
     }
 

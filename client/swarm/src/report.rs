@@ -200,7 +200,7 @@ impl Swarm {
         }
     }
 
-    /// Looks at every file: a source is gone or dead.
+    /// Looks at every file: a source is gone or dead, or nobody else is there.
     pub(crate) fn give_up_hopeless_files(&mut self) {
         let incomplete: Vec<FileKey> = self.files.incomplete().map(|(key, _)| key).collect();
         for key in incomplete {

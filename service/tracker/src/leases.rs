@@ -44,6 +44,10 @@ const PATIENCE_MIN: Duration = Duration::from_secs(1);
 /// How often leases that ran out are looked for: a hundredth of their time, and not for each of ten thousand askers.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(100);
 
+/// A starved host does not wait for leases to run out whose holder has said nothing for so long: who fetches first copies
+/// reports every half second.
+const SILENCE_MAX: Duration = Duration::from_millis(1500);
+
 /// For how long a host that got nothing goes before others that hold something already. Waiting hosts ask every second.
 const WAITING: Duration = Duration::from_secs(2);
 
@@ -139,7 +143,7 @@ impl Leases {
             self.give_back(host);
         }
         if (wish.wants || wish.starved) && !speaker.complete {
-            self.expire(now, terms);
+            self.expire(wish.starved, now, terms);
             let whole = [(0, speaker.pieces)];
             let lacks = if wish.lacks.is_empty() { &whole[..] } else { &wish.lacks };
             let lacks = ranges::within(lacks, self.pieces());
@@ -267,15 +271,16 @@ impl Leases {
     }
 
     /// Ends the leases that were not renewed, and those of starved hosts that have got nothing done.
-    fn expire(&mut self, now: Duration, terms: &mut Terms<'_>) {
-        if self.expired_at.is_some_and(|at| now.saturating_sub(at) < EXPIRY_INTERVAL) {
+    fn expire(&mut self, is_urgent: bool, now: Duration, terms: &mut Terms<'_>) {
+        if !is_urgent && self.expired_at.is_some_and(|at| now.saturating_sub(at) < EXPIRY_INTERVAL) {
             return;
         }
         self.expired_at = Some(now);
+        let silence_max = if is_urgent { terms.ttl.min(SILENCE_MAX) } else { terms.ttl };
         let is_over = |stretch: &Stretch| {
             let Some(host) = self.hosts.get(&stretch.holder) else { return true };
             let idle_since = host.reported_at.max(stretch.since);
-            now.saturating_sub(host.renewed_at) > terms.ttl
+            now.saturating_sub(host.renewed_at) > silence_max
                 || (stretch.starved && now.saturating_sub(idle_since) > terms.ttl)
         };
         let over: Vec<(u32, Stretch)> =

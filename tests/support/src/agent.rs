@@ -231,6 +231,13 @@ impl Agent {
         self.wait_until_gone();
     }
 
+    /// Keeps the agent from doing anything more, as if its host were cut off: nobody is told that it has gone.
+    pub fn freeze(&self) {
+        for pid in self.processes() {
+            kill_process(pid, Signal::STOP).expect("it is there");
+        }
+    }
+
     /// Waits until there is no agent.
     pub fn wait_until_gone(&self) {
         wait_for("end of the agent", END_LIMIT, || self.processes().is_empty().then_some(()));

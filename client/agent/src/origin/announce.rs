@@ -12,7 +12,7 @@ use super::http::{Asked, Http, refused};
 const ANSWER_LEN_MAX: usize = 64 << 10;
 const ANSWER_LEN_PER_SWARM: usize = 4 << 10;
 
-/// Announces; the whole may take so long.
+/// Announces; so long is waited until the answer begins.
 pub async fn announce(
     http: &Http,
     url: &Url,

@@ -27,8 +27,8 @@ use super::service::{has_user, is_same_origin};
 use crate::settings::{IpVersion, OriginSettings, Proxy};
 
 /// For how long a plan, or what belongs to it, is waited for: a service may read and hash many packages when they are
-/// asked for first. With the time for connecting it is less than the half minute after which a shim gives the agent up:
-/// then it is known which service was slow, and that one is left alone for a while.
+/// asked for first. It is less than the half minute after which a shim gives the agent up: then it is known which service
+/// was slow, and that one is left alone for a while.
 const PLAN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a request is sent on: enough for a mirror that tidies up its paths.
@@ -105,9 +105,9 @@ impl Http {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// For how long an answer to a small request may take.
-    pub(super) fn stall_timeout(&self) -> Duration {
-        self.inner.settings.stall_timeout
+    /// For how long the head of an answer to a small question may take, and a connection for it if there is none.
+    pub(super) fn head_patience(&self) -> Duration {
+        self.inner.settings.stall_timeout.max(self.inner.settings.connect_timeout)
     }
 
     /// For how long the answer to a large question may take.
@@ -126,11 +126,12 @@ impl Http {
         &self.inner.settings.hosts
     }
 
-    /// Sends a request and waits for the answer's head. Any status is an answer, except a redirect that is not followed.
+    /// Sends a request and waits so long for the answer's head, connecting included. Any status is an answer, except a
+    /// redirect that is not followed.
     pub(super) async fn send(&self, asked: Asked<'_>, patience: Duration) -> Result<Answer, RequestError> {
         let url = asked.url().clone();
         let client = self.client(&url).await?;
-        let mut wait = self.inner.settings.connect_timeout + patience;
+        let mut wait = patience;
         let request = match asked {
             Asked::Get(_) => client.request(Method::GET, url.clone()),
             Asked::Range(_, range) => {

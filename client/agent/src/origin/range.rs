@@ -62,7 +62,7 @@ async fn read(
     }
     let is_whole = *range == (0..*size);
     let asked = if is_whole { Asked::Get(url) } else { Asked::Range(url, range.clone()) };
-    let mut answer = http.send(asked, http.stall_timeout()).await?;
+    let mut answer = http.send(asked, http.head_patience()).await?;
     let sent = match answer.status() {
         StatusCode::OK => 0..*size,
         StatusCode::PARTIAL_CONTENT if !is_whole => {

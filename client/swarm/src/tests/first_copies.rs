@@ -117,6 +117,16 @@ fn half_a_piece_of_a_peer_that_is_gone_keeps_nobody_from_fetching_it() {
 }
 
 #[test]
+fn half_a_piece_of_the_last_peer_is_fetched_when_that_is_gone() {
+    let mut host = Host::new().with_files(&[1]);
+    host.guided(0, &[]);
+    host.peer(0, "#");
+    host.want(0, 0);
+    assert_eq!(host.arrive(0, 0, 0), ["keep 0.0"]);
+    assert_eq!(host.tell(Event::LinkGone { link: LinkId(0) }), ["discard 0", "r0 s0 f0.0 R"]);
+}
+
+#[test]
 fn a_lease_that_is_only_told_again_is_no_sign_of_life() {
     let (mut host, _) = host(&[(4, 7)]);
     host.peer(0, "..........");

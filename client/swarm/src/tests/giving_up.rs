@@ -62,3 +62,18 @@ fn a_file_that_was_given_up_begins_anew_with_all_its_sources() {
     host.end(0, Outcome::Missing);
     assert_eq!(host.want(0, 0), ["r1 s0 f0.0 R"]);
 }
+
+#[test]
+fn what_only_a_peer_could_bring_is_given_up_when_the_last_one_goes() {
+    let mut host = Host::new().with_files(&[1]);
+    host.want(0, 0);
+    host.peer(0, ".");
+    assert_eq!(host.end(0, Outcome::Missing), NOTHING, "the peer may get it");
+    let gave_up = ["give up f0.0: no source is left: source 0 does not have it"];
+    assert_eq!(host.tell(Event::LinkGone { link: LinkId(0) }), gave_up);
+    let mut host = Host::new().with_files(&[1]);
+    host.guided(1, &[(0, 1)]);
+    host.want(0, 0);
+    assert_eq!(host.end(0, Outcome::Missing), NOTHING, "the other one may have it");
+    assert_eq!(host.guided(0, &[]), gave_up);
+}

@@ -250,6 +250,20 @@ fn a_starved_host_gets_a_share_of_what_it_lacks_although_others_have_it() {
 }
 
 #[test]
+fn a_starved_host_gets_what_is_leased_to_one_that_reports_no_more() {
+    let mut swarm = Swarm::new(100);
+    swarm.wants_of(1, &[(0, 60)]);
+    swarm.wants_of(2, &[(60, 40)]);
+    swarm.seeded = true;
+    swarm.millis = 1_000;
+    swarm.got(2, &[]);
+    swarm.millis = 2_000;
+    assert_eq!(swarm.wants(3), [], "the lease has not run out");
+    assert_eq!(swarm.starves(3, &[(0, 100)]), [(0, 60)]);
+    assert_eq!(swarm.got(2, &[]), [(60, 40)], "who reports keeps what it holds");
+}
+
+#[test]
 fn a_starved_host_gets_first_what_the_fewest_have() {
     let mut swarm = Swarm::new(100);
     swarm.got(1, &[(0, 100)]);

@@ -38,21 +38,28 @@ struct Round {
 pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<()> {
     let rounds = (1..=u64::from(bench.rounds.min(ROUNDS_MAX))).map(|seed| {
         let scenario = Scenario::crowd(seed, HOSTS, RATE, PACKAGES, SET_LEN);
-        Ok(Round {
-            apart: simulate(&Scenario { is_service_on_line: false, ..scenario.clone() })?,
-            with_liars: simulate(&Scenario { liars: LIARS, ..scenario.clone() })?,
-            on_line: simulate(&scenario)?,
-        })
+        let [on_line, apart, with_liars] = simulate([
+            scenario.clone(),
+            Scenario { is_service_on_line: false, ..scenario.clone() },
+            Scenario { liars: LIARS, ..scenario },
+        ])?;
+        Ok(Round { on_line, apart, with_liars })
     });
     report(board, &rounds.collect::<anyhow::Result<Vec<_>>>()?);
     Ok(())
 }
 
-fn simulate(scenario: &Scenario) -> anyhow::Result<Outcome> {
-    let outcome = run(scenario);
-    eprint!("{outcome}");
-    ensure!(outcome.are_all_done(), "not every host got its packages");
-    Ok(outcome)
+/// Virtual time is not disturbed by what else the machine does: they run side by side.
+fn simulate<const COUNT: usize>(scenarios: [Scenario; COUNT]) -> anyhow::Result<[Outcome; COUNT]> {
+    let outcomes = std::thread::scope(|scope| {
+        let runs = scenarios.map(|scenario| scope.spawn(move || run(&scenario)));
+        runs.map(|run| run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    for outcome in &outcomes {
+        eprint!("{outcome}");
+        ensure!(outcome.are_all_done(), "not every host got its packages");
+    }
+    Ok(outcomes)
 }
 
 fn report(board: &mut Scoreboard, rounds: &[Round]) {
@@ -61,13 +68,16 @@ fn report(board: &mut Scoreboard, rounds: &[Round]) {
     };
     let over_floor = |outcome: &Outcome| outcome.last().as_secs_f64() / outcome.discrete_floor.as_secs_f64();
     add(
-        "10,000 hosts, 1 Gbit/s, 40 packages, 8 MiB: last host over the discrete floor, answers on the origin's line",
+        "10,000 hosts, 1 Gbit/s, 40 packages, 8 MiB: last host over the discrete floor",
         Unit::Ratio,
         Target::Under(1.5),
         &|round| over_floor(&round.on_line),
     );
-    add("the same, answers beside it", Unit::Ratio, Target::Under(1.5), &|round| over_floor(&round.apart));
     add("copies of packages", Unit::Ratio, Target::Under(1.1), &|round| round.on_line.copies());
+    let what = "answers beside the line: last host over the discrete floor";
+    add(what, Unit::Ratio, Target::Under(1.5), &|round| over_floor(&round.apart));
+    let what = "answers beside the line: copies of packages";
+    add(what, Unit::Ratio, Target::Under(1.1), &|round| round.apart.copies());
     add("all else that the service sends, a host", Unit::Kilobytes, Target::Under(4.0), &|round| {
         round.on_line.service_len_per_host() / 1e3
     });
