@@ -200,6 +200,7 @@ impl Leases {
         self.keep_pace(host, now);
         for range in ranges::within(got, self.pieces()) {
             self.cut(range, |stretch| stretch.holder == host || !stretch.starved);
+            self.host(host, now).reported_at = now;
             for piece in range.start..range.end {
                 self.count_copy(piece, host);
             }
@@ -210,10 +211,8 @@ impl Leases {
     fn keep_pace(&mut self, host: SocketAddr, now: Duration) {
         let first =
             self.stretches.values().filter(|it| it.holder == host && !it.starved).map(|it| it.since).min();
-        let known = self.host(host, now);
-        let since = first.map(|first| first.max(known.reported_at));
-        known.reported_at = now;
-        if let Some(since) = since {
+        let reported_at = self.hosts.get(&host).map(|known| known.reported_at);
+        if let Some(since) = first.zip(reported_at).map(|(first, reported_at)| first.max(reported_at)) {
             let took = now.saturating_sub(since);
             self.pace = Some(self.pace.map_or(took, |pace| (3 * pace + took) / 4));
         }

@@ -345,3 +345,27 @@ fn a_lease_remembers_since_when() {
     let stretch = Stretch { end: 2, holder: address(1), since: swarm.now(), starved: false };
     assert_eq!(swarm.leases.stretches[&0], stretch);
 }
+
+#[test]
+fn a_holder_that_is_twice_as_slow_as_others_loses_what_it_is_at() {
+    let mut swarm = Swarm::new(40);
+    assert_eq!(swarm.wants(1), [(0, 40)]);
+    assert_eq!(swarm.wants(2), [(20, 20)]);
+    // The first brings nothing, the second a piece each second.
+    for piece in 20..23 {
+        swarm.wait(1000);
+        swarm.got(2, &[(piece, 1)]);
+        swarm.say(1, &LeaseWish::default());
+    }
+    assert_eq!(swarm.wants_of(3, &[(0, 1)]), [(0, 1)], "three seconds, and others take one");
+}
+
+#[test]
+fn a_holder_that_is_as_slow_as_others_keeps_what_it_is_at() {
+    let mut swarm = Swarm::new(40);
+    swarm.wants(1);
+    swarm.wants(2);
+    swarm.wait(3000);
+    swarm.got(2, &[(20, 1)]);
+    assert_eq!(swarm.wants_of(3, &[(0, 1)]), []);
+}
