@@ -18,14 +18,16 @@ fn assert_soon(outcome: &Outcome, last_max: f64) {
 }
 
 #[test]
-fn liars_are_banned_by_everybody_and_cost_little() {
+fn liars_and_nobody_else_are_banned_and_they_cost_little() {
     let honest = simulate(Scenario::install(1, 20)).last();
     let outcome = simulate(Scenario { liars: 2, ..Scenario::install(1, 20) });
     assert!(outcome.last().as_secs_f64() <= honest.as_secs_f64() * 1.2, "{outcome}");
     let liars: BTreeSet<u32> =
         (0_u32..).zip(&outcome.hosts).filter(|(_, host)| host.is_liar).map(|(index, _)| index).collect();
     assert_eq!(liars.len(), 2);
-    assert!(outcome.ordinary().all(|host| host.banned == liars), "{outcome}");
+    // Not everybody meets both.
+    assert!(outcome.ordinary().all(|host| host.banned.is_subset(&liars)), "{outcome}");
+    assert!(outcome.ordinary().filter(|host| !host.banned.is_empty()).count() > 10, "{outcome}");
     assert_eq!(outcome.liars_banned(), 1.0);
 }
 
@@ -36,12 +38,10 @@ fn a_quarter_of_liars_holds_nobody_up() {
 }
 
 #[test]
-fn a_host_with_a_slow_line_is_not_drowned_and_does_not_double_the_others_time() {
-    for seed in 1..4 {
+fn a_host_with_a_slow_line_slows_no_other_and_is_not_drowned() {
+    for seed in 1..6 {
         let outcome = simulate(Scenario { stragglers: 1, ..Scenario::install(seed, 20) });
-        // It is to slow no other, which would be 1.4: by some seeds they wait for pieces that are leased to it. This bound
-        // only keeps that from getting worse.
-        assert_soon(&outcome, 2.0);
+        assert_soon(&outcome, 1.4);
         let straggler = outcome.hosts.iter().find(|host| host.is_straggler).expect("there is one");
         let took = straggler.took.expect("it is waited for");
         // A tenth of the rate.
@@ -51,7 +51,7 @@ fn a_host_with_a_slow_line_is_not_drowned_and_does_not_double_the_others_time() 
 
 #[test]
 fn half_of_the_hosts_cannot_be_connected_to() {
-    assert_soon(&simulate(Scenario { firewalled: 10, ..Scenario::install(1, 20) }), 1.8);
+    assert_soon(&simulate(Scenario { firewalled: 10, ..Scenario::install(1, 20) }), 1.7);
 }
 
 #[test]
