@@ -1,11 +1,12 @@
 //! What to ask the origin for next.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::action::Action;
 use crate::crowd::Crowd;
 use crate::files::FileKey;
-use crate::identity::{BundleId, SourceId};
+use crate::identity::{BundleId, FileIndex, SourceId};
 use crate::journal::Happening;
 use crate::piece::{Pieces, Run};
 use crate::request::Request;
@@ -65,7 +66,19 @@ impl Swarm {
             if self.is_crowd_served(*bundle) {
                 continue;
             }
-            let Some((key, first)) = self.first_to_fetch(*bundle, crowd) else { continue };
+            match self.choose_of_crowd(*bundle, crowd) {
+                Next::Wait { until: of_crowd } => until = until.into_iter().chain(of_crowd).min(),
+                next => return next,
+            }
+        }
+        Next::Wait { until }
+    }
+
+    fn choose_of_crowd(&self, bundle: BundleId, crowd: &Crowd) -> Next {
+        // What no source has must not keep the others from being fetched.
+        let mut passed_over = BTreeSet::new();
+        while let Some((key, first)) = self.first_to_fetch(bundle, crowd, &passed_over) {
+            passed_over.insert(key.file);
             let Some(file) = self.files.get(key).filter(|file| file.has_attempts_left(&self.settings)) else {
                 continue;
             };
@@ -74,11 +87,11 @@ impl Swarm {
                     let run = self.crowd_run(crowd, &file.pieces, source, first);
                     return Next::Request { key, source, run };
                 }
-                Choice::Wait { until: ready } => until = Some(until.map_or(ready, |until| until.min(ready))),
+                Choice::Wait { until } => return Next::Wait { until: Some(until) },
                 Choice::AfterRequest | Choice::Nobody => {}
             }
         }
-        Next::Wait { until }
+        Next::Wait { until: None }
     }
 
     /// Whether as many connections work for bundles that others want too as should: the origin's line is everybody's, and
@@ -102,16 +115,22 @@ impl Swarm {
         }
     }
 
-    /// The piece with which the next range begins, and its file.
-    fn first_to_fetch(&self, bundle: BundleId, crowd: &Crowd) -> Option<(FileKey, u32)> {
-        let first = crowd.next_to_fetch().or_else(|| self.first_of_mismatched(bundle))?;
+    /// The piece with which the next range begins, and its file, which is none of those that are passed over.
+    fn first_to_fetch(
+        &self,
+        bundle: BundleId,
+        crowd: &Crowd,
+        passed_over: &BTreeSet<FileIndex>,
+    ) -> Option<(FileKey, u32)> {
+        let may_be = |piece: u32| crowd.file_of(piece).filter(|file| !passed_over.contains(file)).is_some();
+        let first = crowd.next_to_fetch(may_be).or_else(|| self.first_of_mismatched(bundle, passed_over))?;
         Some((FileKey { bundle, file: crowd.file_of(first)? }, first))
     }
 
     /// A file that did not match its digest is fetched again from the origin, whoever else has it.
-    fn first_of_mismatched(&self, bundle: BundleId) -> Option<u32> {
-        let mut mismatched =
-            self.files.incomplete().filter(|(key, file)| key.bundle == bundle && file.is_mismatched);
+    fn first_of_mismatched(&self, bundle: BundleId, passed_over: &BTreeSet<FileIndex>) -> Option<u32> {
+        let is_due = |key: &FileKey| key.bundle == bundle && !passed_over.contains(&key.file);
+        let mut mismatched = self.files.incomplete().filter(|(key, file)| is_due(key) && file.is_mismatched);
         mismatched.find_map(|(_, file)| Some(file.pieces.missing_run()?.first))
     }
 

@@ -128,6 +128,11 @@ impl Guide {
         self.hold_off
     }
 
+    /// Whether a whole hold-off has passed since the last sign of life.
+    pub(crate) fn has_waited_in_vain(&self) -> bool {
+        self.waits > 0
+    }
+
     fn draw_hold_off(&mut self, hold_off: Duration, random: &mut Pcg64Mcg) {
         let unit = f64::from(random.next_u32()) / f64::from(u32::MAX);
         self.hold_off = hold_off.mul_f64(1.0 + unit / 2.0);
@@ -155,9 +160,10 @@ impl Crowd {
         is_ours && (guide.is_starved || holders == 0 || is_leased && holders <= self.seeds)
     }
 
-    /// The piece with which the next range from the origin begins, while there are peers.
-    pub(crate) fn next_to_fetch(&self) -> Option<u32> {
-        let is_missing = |piece: &u32| self.rarity.contains(*piece) && self.may_fetch(*piece);
+    /// The piece with which the next range from the origin begins, while there are peers: one of those that may be.
+    pub(crate) fn next_to_fetch(&self, may_be: impl Fn(u32) -> bool) -> Option<u32> {
+        let is_missing =
+            |piece: &u32| self.rarity.contains(*piece) && self.may_fetch(*piece) && may_be(*piece);
         let of_lease = self.guide.lease.iter().cloned().flatten().find(is_missing);
         of_lease.or_else(|| {
             let absent = self.rarity.absent().iter().copied().find(is_missing);
@@ -262,7 +268,7 @@ impl Swarm {
         }
         // Where this host's own line is all that peers wait for, the origin would bring no more.
         let is_too_slow = !self.is_line_full && crowd.is_too_slow(origin_rate, now);
-        crowd.guide.is_starved = crowd.guide.waits > 0 || is_too_slow;
+        crowd.guide.is_starved = crowd.guide.has_waited_in_vain() || is_too_slow;
         let (is_starved, helps_itself) = (crowd.guide.is_starved, crowd.helps_itself());
         if is_quiet || is_starved != was_starved {
             self.is_origin_due = true;
@@ -285,7 +291,7 @@ impl Swarm {
         if since < ASK_INTERVAL {
             return;
         }
-        let is_in_vain = guide.waits > 0 && since >= guide.hold_off();
+        let is_in_vain = guide.has_waited_in_vain() && since >= guide.hold_off();
         let is_starved = guide.is_starved && since >= guide.hold_off();
         let has_lease = !guide.lease.is_empty();
         let is_ending = has_lease && crowd.lease_left() <= guide.given / LEFT_DIVISOR;

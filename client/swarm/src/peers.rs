@@ -75,9 +75,11 @@ impl Swarm {
     fn count_seeds(&mut self, bundle: BundleId) {
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
         let is_seed = |link: &&Link| link.is_counted && link.has.is_complete();
-        let seeds = crowd.links.iter().filter_map(|id| self.links.get(id)).filter(is_seed).count();
         // No more links than there are descriptors.
-        crowd.seeds = seeds as u32;
+        let seeds = crowd.links.iter().filter_map(|id| self.links.get(id)).filter(is_seed).count() as u32;
+        // What only seeds have may be leased to this host.
+        self.is_origin_due |= seeds != crowd.seeds;
+        crowd.seeds = seeds;
     }
 
     pub(crate) fn choked(&mut self, id: LinkId) {
@@ -167,10 +169,14 @@ impl Swarm {
             wrong.iter().filter_map(|block| *suspects.get(*block as usize)?).collect();
         self.drop_assembly(bundle, piece, false);
         let key = FileKey { bundle, file };
-        self.change(key, |file| {
+        let had_failed = self.change(key, |file| {
+            let had_failed = file.attempts() > 0;
             file.pieces.verify(piece);
             file.helped();
+            had_failed
         });
+        // Its failures are forgiven: the origin may be asked for it again.
+        self.is_origin_due |= had_failed == Some(true);
         for link in liars {
             self.ban(link, piece);
         }
@@ -310,17 +316,22 @@ impl Swarm {
         }
     }
 
-    /// What was begun to be put together and nobody has any more is missing again, so that it can be fetched.
+    /// What was begun to be put together and nobody has any more is missing again, so that it can be fetched; and after a
+    /// wait in vain also what nobody is asked for, because whoever has it answers nothing.
     pub(crate) fn drop_hopeless_orphans(&mut self, bundle: BundleId) {
         let Some(crowd) = self.crowds.get(&bundle) else { return };
-        let hopeless = crowd.orphans.iter().copied().filter(|piece| crowd.rarity.holders(*piece) == 0);
+        let is_asked_for = |piece: &u32| crowd.assemblies.get(piece).is_some_and(|it| !it.asked().is_empty());
+        let is_hopeless = |piece: &u32| {
+            crowd.rarity.holders(*piece) == 0 || crowd.guide.has_waited_in_vain() && !is_asked_for(piece)
+        };
+        let hopeless = crowd.orphans.iter().copied().filter(is_hopeless);
         for piece in hopeless.collect::<Vec<u32>>() {
             self.drop_assembly(bundle, piece, true);
             self.disassemble(bundle, piece);
         }
     }
 
-    fn disassemble(&mut self, bundle: BundleId, piece: u32) {
+    pub(crate) fn disassemble(&mut self, bundle: BundleId, piece: u32) {
         if let Some(file) = self.crowds.get(&bundle).and_then(|crowd| crowd.file_of(piece)) {
             self.change(FileKey { bundle, file }, |file| file.pieces.disassemble(piece));
             self.is_origin_due = true;

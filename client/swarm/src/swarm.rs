@@ -361,6 +361,7 @@ impl Swarm {
         }
         if !is_needed && is_assembled {
             self.drop_assembly(key.bundle, piece, true);
+            self.disassemble(key.bundle, piece);
         } else if is_assembled && state == Some(Piece::Missing) {
             // The origin did not bring it; peers are asked for it already.
             self.change(key, |file| file.pieces.assemble(piece));

@@ -177,6 +177,12 @@ impl Swarm {
         let Some(link) = self.links.get_mut(id) else { return };
         while *left > 0 && link.sending < SENDING_MAX {
             let Some(block) = link.wants.pop_front() else { return };
+            let crowd = self.crowds.get(&link.bundle);
+            // A file may have been withdrawn, or turned out to be wrong, since it was asked for.
+            if !crowd.is_some_and(|crowd| crowd.served.get(block.piece)) {
+                self.actions.push(Action::Reject { link: *id, block });
+                continue;
+            }
             *left = left.saturating_sub(block.len);
             link.sending += 1;
             self.actions.push(Action::Send { link: *id, block });

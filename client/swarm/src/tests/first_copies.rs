@@ -127,6 +127,30 @@ fn half_a_piece_of_the_last_peer_is_fetched_when_that_is_gone() {
 }
 
 #[test]
+fn half_a_piece_of_a_peer_that_chokes_is_fetched_after_a_wait_in_vain() {
+    let mut host = Host::new().with_files(&[1]);
+    host.guided(5, &[]);
+    host.peer(0, "#");
+    host.want(0, 0);
+    host.arrive(0, 0, 0);
+    host.tell(Event::Choked { link: LinkId(0) });
+    assert_eq!(requests(&host.pass(SECOND)), requests(&[]), "it may go on");
+    let actions = host.pass(3 * SECOND);
+    assert!(actions.iter().any(|action| action == "discard 0"), "{actions:?}");
+    assert_eq!(requests(&host.guided(5, &[(0, 1)])).len(), 1);
+}
+
+#[test]
+fn what_the_origin_does_not_have_keeps_nothing_else_from_being_fetched() {
+    let mut host = Host::new().with_files(&[1, 1]);
+    host.guided(5, &[(0, 2)]);
+    assert_eq!(host.want(0, 0), ["r0 s0 f0.0 R"]);
+    host.peer(0, "..");
+    assert_eq!(host.end(0, Outcome::Missing), NOTHING, "others may bring it");
+    assert_eq!(host.want(0, 1), ["r1 s0 f0.1 R"]);
+}
+
+#[test]
 fn a_lease_that_is_only_told_again_is_no_sign_of_life() {
     let (mut host, _) = host(&[(4, 7)]);
     host.peer(0, "..........");

@@ -77,3 +77,15 @@ fn what_only_a_peer_could_bring_is_given_up_when_the_last_one_goes() {
     assert_eq!(host.end(0, Outcome::Missing), NOTHING, "the other one may have it");
     assert_eq!(host.guided(0, &[]), gave_up);
 }
+
+#[test]
+fn nothing_is_put_together_of_what_is_given_up() {
+    let mut host = Host::new().with_files(&[1]);
+    host.want(0, 0);
+    host.peer(0, "#");
+    host.end(0, Outcome::Missing);
+    host.arrive(0, 0, 0);
+    let actions = host.pass(Duration::from_secs(60));
+    assert!(actions.iter().any(|action| action.starts_with("give up f0.0")), "{actions:?}");
+    assert_eq!(host.picture(0, 0), ".");
+}

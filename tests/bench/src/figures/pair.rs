@@ -3,6 +3,9 @@
 //!
 //! What libtorrent does as well stands against it: sending, receiving, checking each piece. The digest of the whole,
 //! which is in an agent's time for receiving, is measured alone and taken off; placing is not in it.
+//!
+//! In a virtual machine whose host takes back unused memory, the first use of a page costs more than all that is done
+//! with it, up to 1.4 s of processor time for a gigabyte that is written. It meets both sides, but not evenly.
 
 use std::fs::{self, File};
 use std::io::Read;
