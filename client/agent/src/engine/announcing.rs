@@ -33,8 +33,10 @@ const INTERVAL_MAX: Duration = Duration::from_secs(30 * 60);
 /// The first pause after an announce that failed; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 
-/// So many peers are asked for where some are missing.
-const PEERS_WANTED: u32 = 50;
+/// A host with fewer connections than this for something that it needs asks for peers, so many at a time. Most of those
+/// whom a plan named may not have been reached: on full lines calls are lost like anything else.
+const LINKS_FEW: usize = 10;
+const PEERS_WANTED: u32 = 25;
 
 /// How long the last word may take when the agent ends.
 pub(super) const FAREWELL: Duration = Duration::from_millis(500);
@@ -141,7 +143,7 @@ impl Engine {
             .into_iter()
             .filter_map(|id| {
                 let event = done.contains(&id).then_some(AnnounceEvent::Completed);
-                self.swarm_announce(id, event, wishes.get(&id), is_regular)
+                self.swarm_announce(id, event, wishes.get(&id))
             })
             .collect();
         let tracker = &mut self.trackers[index];
@@ -175,14 +177,12 @@ impl Engine {
         id: BundleId,
         event: Option<AnnounceEvent>,
         wish: Option<&Wish>,
-        is_regular: bool,
     ) -> Option<SwarmAnnounce> {
         let bundle = self.bundles.get(&id)?;
         let served = self.swarm.served(id)?;
         let is_complete = served.is_complete();
         // Whoever has everything that it wants needs nobody, and is found by those who do.
-        let is_looking =
-            is_regular && self.swarm.needed_len(id) > 0 && self.swarm.links(id) < PEERS_WANTED as usize;
+        let is_looking = self.swarm.needed_len(id) > 0 && self.swarm.links(id) < LINKS_FEW;
         let piece_len = bundle.info.as_ref()?.layout().piece_len().bytes();
         Some(SwarmAnnounce {
             info_hash: bundle.info_hash,
@@ -258,7 +258,7 @@ impl Engine {
             let of_tracker = self.bundles.iter().filter(|(_, it)| it.announce.as_ref() == Some(&tracker.url));
             let swarms: Vec<SwarmAnnounce> = of_tracker
                 .filter_map(|(id, _)| {
-                    let announce = self.swarm_announce(*id, None, None, false)?;
+                    let announce = self.swarm_announce(*id, None, None)?;
                     Some(SwarmAnnounce { event: Some(AnnounceEvent::Stopped), ..announce })
                 })
                 .take(BATCH_SWARMS_MAX)
