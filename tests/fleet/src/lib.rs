@@ -1,5 +1,5 @@
 //! A fleet on one machine: an origin and up to [`HOSTS_MAX`] hosts, each in a network namespace of its own, joined by
-//! a switch in one more, with every line shaped both ways. Nothing of the machine's own network is touched.
+//! a router in one more, with every line shaped both ways. Nothing of the machine's own network is touched.
 //!
 //! *Participants*: [`Network`] is the fleet's lines, [`Wanted`] the packages of a real repository, a [`Client`] a
 //! program that downloads them, ours or a foreign one, and a [`Crowd`] what happens when all hosts want them in the

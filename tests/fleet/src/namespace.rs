@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn only_names_of_ours_say_who_made_them() {
-        assert_eq!(maker("pkgtorrent-17-0-switch"), Some(17));
-        assert_eq!(maker("pkgtorrent-x-0-switch"), None);
+        assert_eq!(maker("pkgtorrent-17-0-router"), Some(17));
+        assert_eq!(maker("pkgtorrent-x-0-router"), None);
         assert_eq!(maker("somebody-17-0"), None);
     }
 }

@@ -18,8 +18,10 @@ pub const HOSTS_MAX: usize = 40;
 const ORIGIN_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const FIRST_HOST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
 
-/// The network that they all are in.
-const PREFIX_LEN: u8 = 16;
+/// What is between them, under one address at all its ports. It is a router because neighbours are remembered in one
+/// table for all namespaces of a machine: forty hosts that are all each other's neighbours are more than fit into it.
+const ROUTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// How much may leave at once: a packet as large as the kernel hands to a device, with its head.
 const BURST: &str = "68kb";
@@ -53,18 +55,18 @@ pub struct Traffic {
 pub struct Station {
     namespace: Namespace,
     address: Ipv4Addr,
-    /// The device at the switch's end of its line, named like the station.
+    /// The device at the router's end of its line, named like the station.
     port: String,
 }
 
 impl Station {
-    /// Puts a station at the end of a new line of the switch.
-    fn join(switch: &Namespace, name: &str, address: Ipv4Addr, rate: Rate) -> anyhow::Result<Self> {
+    /// Puts a station at the end of a new line of the router.
+    fn join(router: &Namespace, name: &str, address: Ipv4Addr, rate: Rate) -> anyhow::Result<Self> {
         let (_, port) = name.rsplit_once('-').context("a station's name has no number")?;
         let station = Self { namespace: Namespace::add(name)?, address, port: port.to_owned() };
         let namespace = &station.namespace;
         // Both ends are made where they stay: no name of a device of the machine is taken.
-        let switch_name = switch.name();
+        let router_name = router.name();
         namespace.ip(&[
             "link",
             "add",
@@ -76,14 +78,19 @@ impl Station {
             "name",
             port,
             "netns",
-            switch_name,
+            router_name,
         ])?;
-        namespace.inside(|| fs::write(TRIES, TRIES_MAX))?.with_context(|| format!("writing {TRIES}"))?;
-        namespace.ip(&["address", "add", &format!("{address}/{PREFIX_LEN}"), "dev", DEVICE])?;
+        set(namespace, TRIES, TRIES_MAX)?;
         shape(namespace, DEVICE, rate)?;
-        shape(switch, port, rate)?;
-        switch.ip(&["link", "set", port, "master", "switch", "up"])?;
-        namespace.ip(&["link", "set", DEVICE, "up"])?;
+        shape(router, port, rate)?;
+        let (own, gateway) = (format!("{address}/32"), format!("{ROUTER_ADDRESS}/32"));
+        for (at, device, own, other) in [(namespace, DEVICE, &own, &gateway), (router, port, &gateway, &own)]
+        {
+            at.ip(&["address", "add", own, "dev", device])?;
+            at.ip(&["link", "set", device, "up"])?;
+            at.ip(&["route", "add", other, "dev", device])?;
+        }
+        namespace.ip(&["route", "add", "default", "via", &ROUTER_ADDRESS.to_string()])?;
         Ok(station)
     }
 
@@ -110,12 +117,12 @@ impl Station {
     }
 }
 
-/// A fleet's stations and the switch between them. Dropping it removes them all.
+/// A fleet's stations and the router between them. Dropping it removes them all.
 #[derive(Debug)]
 pub struct Network {
     origin: Station,
     hosts: Vec<Station>,
-    switch: Namespace,
+    router: Namespace,
     lines: Lines,
 }
 
@@ -125,16 +132,15 @@ impl Network {
         ensure!((1..=HOSTS_MAX).contains(&lines.hosts.len()), "a fleet has 1 to {HOSTS_MAX} hosts");
         sweep()?;
         let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
-        let switch = Namespace::add(&format!("{number}-switch"))?;
-        switch.ip(&["link", "add", "name", "switch", "type", "bridge"])?;
-        switch.ip(&["link", "set", "switch", "up"])?;
-        let origin = Station::join(&switch, &format!("{number}-origin"), ORIGIN_ADDRESS, lines.origin)?;
+        let router = Namespace::add(&format!("{number}-router"))?;
+        set(&router, FORWARDING, "1")?;
+        let origin = Station::join(&router, &format!("{number}-origin"), ORIGIN_ADDRESS, lines.origin)?;
         let hosts = (0_u32..).zip(&lines.hosts).map(|(index, &rate)| {
             let address = Ipv4Addr::from_bits(FIRST_HOST_ADDRESS.to_bits() + index);
-            Station::join(&switch, &format!("{number}-host{index}"), address, rate)
+            Station::join(&router, &format!("{number}-host{index}"), address, rate)
         });
         let hosts = hosts.collect::<anyhow::Result<_>>()?;
-        Ok(Self { origin, hosts, switch, lines: lines.clone() })
+        Ok(Self { origin, hosts, router, lines: lines.clone() })
     }
 
     /// Where the mirror is.
@@ -157,18 +163,18 @@ impl Network {
 
     /// What the origin's line has carried.
     pub fn origin_traffic(&self) -> anyhow::Result<Traffic> {
-        self.traffic(&self.origin, &shaped_bytes(&self.switch)?)
+        self.traffic(&self.origin, &shaped_bytes(&self.router)?)
     }
 
     /// What the hosts' lines have carried.
     pub fn host_traffic(&self) -> anyhow::Result<Vec<Traffic>> {
-        let ports = shaped_bytes(&self.switch)?;
+        let ports = shaped_bytes(&self.router)?;
         self.hosts.iter().map(|host| self.traffic(host, &ports)).collect()
     }
 
     /// How many bytes the hosts have received together: a glance that costs one command.
     pub(crate) fn received_by_hosts(&self) -> anyhow::Result<u64> {
-        let ports = shaped_bytes(&self.switch)?;
+        let ports = shaped_bytes(&self.router)?;
         Ok(self.hosts.iter().filter_map(|host| ports.get(&host.port)).sum())
     }
 
@@ -177,9 +183,14 @@ impl Network {
         let received = ports.get(&station.port).copied();
         Ok(Traffic {
             sent: sent.with_context(|| format!("{} has no line", station.address))?,
-            received: received.with_context(|| format!("the switch has no port {}", station.port))?,
+            received: received.with_context(|| format!("the router has no port {}", station.port))?,
         })
     }
+}
+
+/// Changes one of a namespace's settings.
+fn set(namespace: &Namespace, setting: &str, value: &str) -> anyhow::Result<()> {
+    namespace.inside(|| fs::write(setting, value))?.with_context(|| format!("writing {setting}"))
 }
 
 /// Limits what leaves by a device.

@@ -35,7 +35,7 @@ fn nothing_of_a_fleet_stays() {
     let lines = Lines::even(4, Rate::mbit(20.0));
     let panic = catch_unwind(AssertUnwindSafe(|| {
         let _network = Network::new(&lines).expect("a network");
-        assert_eq!(namespaces().len(), 6, "four hosts, the origin, the switch");
+        assert_eq!(namespaces().len(), 6, "four hosts, the origin, the router");
         panic!("on purpose");
     }));
     assert!(panic.is_err());
