@@ -51,6 +51,14 @@ impl PieceLen {
         }
     }
 
+    /// How many pieces a host fetches first copies of at once, and is left in peace with by others meanwhile: long enough
+    /// for a request, short enough to be soon given on.
+    #[must_use]
+    pub const fn fetched_at_once(self) -> u32 {
+        const LEN: u32 = 128 << 10;
+        if self.bytes() < LEN { LEN / self.bytes() } else { 1 }
+    }
+
     /// The class of this length in bytes.
     #[must_use]
     pub fn from_bytes(bytes: u64) -> Option<Self> {

@@ -141,16 +141,13 @@ impl Swarm {
         let run = pieces.missing_run_from(first, |piece| {
             piece == first || !crowd.rarity.contains(piece) || crowd.may_fetch(piece)
         });
-        let len_max = if crowd.links.is_empty() {
-            self.settings.range_len_min
+        let pieces_max = if crowd.links.is_empty() {
+            self.settings.range_len_min / u64::from(pieces.piece_len().bytes())
         } else {
-            self.settings.crowd_range_len_max
+            pieces.piece_len().fetched_at_once().into()
         };
-        let pieces_max = (len_max / u64::from(pieces.piece_len().bytes())).max(1);
-        // Who comes later is leased the second half of a stretch: what is being fetched should not be part of it.
-        let first_half = u64::from(if crowd.links.is_empty() { run.pieces } else { run.pieces.div_ceil(2) });
         // No more than there are, which is a u32.
-        Run { first, pieces: first_half.min(pieces_max) as u32 }
+        Run { first, pieces: u64::from(run.pieces).min(pieces_max.max(1)) as u32 }
     }
 
     /// The file of fewest requests, and among those the one that was wanted first: so small files come side by side,

@@ -133,6 +133,13 @@ impl Guide {
         self.waits > 0
     }
 
+    /// What was waited for is not there: that is no better than a whole hold-off in vain.
+    fn wait_no_longer(&mut self) {
+        self.waits = self.waits.max(1);
+        self.is_starved = true;
+        self.asked_at = None;
+    }
+
     fn draw_hold_off(&mut self, hold_off: Duration, random: &mut Pcg64Mcg) {
         let unit = f64::from(random.next_u32()) / f64::from(u32::MAX);
         self.hold_off = hold_off.mul_f64(1.0 + unit / 2.0);
@@ -175,6 +182,11 @@ impl Crowd {
     fn lease_left(&self) -> u32 {
         let left = self.guide.lease.iter().cloned().flatten().filter(|piece| self.needed.get(*piece));
         left.count() as u32
+    }
+
+    /// Whether something of the lease has come that the tracker was not told of.
+    fn has_news(&self) -> bool {
+        self.guide.lease.iter().cloned().flatten().any(|piece| self.served.get(piece))
     }
 
     /// Whether there is a piece that nobody has, as far as is known, and that is leased to others or nobody.
@@ -279,6 +291,17 @@ impl Swarm {
         self.ask_tracker_if_due(bundle);
     }
 
+    /// Someone who said to have pieces had none of them. The tracker may have believed it too, and have leased nothing.
+    pub(crate) fn was_lied_to(&mut self, bundle: BundleId) {
+        let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        if crowd.needed.is_empty() || !crowd.rarity.available().is_empty() {
+            return;
+        }
+        crowd.guide.wait_no_longer();
+        self.is_origin_due = true;
+        self.ask_tracker_if_due(bundle);
+    }
+
     /// Tells the tracker of the lease and asks for more, if that is of use now.
     pub(crate) fn ask_tracker_if_due(&mut self, bundle: BundleId) {
         let (now, report_interval) = (self.now, self.settings.report_interval);
@@ -295,7 +318,8 @@ impl Swarm {
         let is_starved = guide.is_starved && since >= guide.hold_off();
         let has_lease = !guide.lease.is_empty();
         let is_ending = has_lease && crowd.lease_left() <= guide.given / LEFT_DIVISOR;
-        let is_report_due = has_lease && since >= report_interval;
+        // Until it is told of what has come, the tracker takes it for what others may have.
+        let is_report_due = has_lease && (since >= report_interval || crowd.has_news());
         if !(is_in_vain || is_starved || is_report_due || is_ending && crowd.lacks_others_pieces()) {
             return;
         }

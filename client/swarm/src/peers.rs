@@ -205,8 +205,12 @@ impl Swarm {
 
     fn ban(&mut self, id: LinkId, piece: u32) {
         if self.links.contains_key(&id) {
+            let bundle = self.links.get(&id).map(|link| link.bundle);
             self.note(Happening::Banned { link: id, piece });
             self.part(id, PartReason::Liar { piece });
+            if let Some(bundle) = bundle {
+                self.was_lied_to(bundle);
+            }
         }
     }
 

@@ -50,8 +50,6 @@ pub struct Settings {
     pub peer_patience: Duration,
     /// Web seed connections while there are peers: what they bring together arrives sooner one after the other.
     pub crowd_connections: usize,
-    /// The longest range that is asked for while there are peers: a lease may be taken over by others meanwhile.
-    pub crowd_range_len_max: u64,
     /// A bundle's lease is reported on this often: until then a host does not know what others have taken over of it.
     pub report_interval: Duration,
 }
@@ -77,7 +75,6 @@ impl Default for Settings {
             hold_off: Duration::from_secs(2),
             peer_patience: Duration::from_secs(15),
             crowd_connections: 1,
-            crowd_range_len_max: 128 << 10,
             report_interval: Duration::from_millis(500),
         }
     }

@@ -226,9 +226,10 @@ impl Registry {
         address: SocketAddr,
         wish: &LeaseWish,
     ) -> Option<Vec<PieceRange>> {
-        let pieces = self.bundles.get(&info_hash)?.pieces;
+        let bundle = self.bundles.get(&info_hash)?;
+        let (pieces, piece_len) = (bundle.pieces, bundle.piece_len);
         let now = self.now();
-        self.tracker.lease(&LeaseQuestion { info_hash, peer_id, address, pieces, wish }, now)
+        self.tracker.lease(&LeaseQuestion { info_hash, peer_id, address, pieces, piece_len, wish }, now)
     }
 
     /// Every package that is in a bundle.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pkgtorrent_protocol::announce::LeaseWish;
-use pkgtorrent_protocol::{InfoHash, PeerId};
+use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen};
 
 /// What a peer says about itself and one swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct LeaseQuestion<'a> {
     pub address: SocketAddr,
     /// How many pieces the swarm's bundle has.
     pub pieces: u32,
+    /// How long they are.
+    pub piece_len: PieceLen,
     /// What it says.
     pub wish: &'a LeaseWish,
 }

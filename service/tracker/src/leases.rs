@@ -80,6 +80,8 @@ pub(crate) struct Speaker {
     pub(crate) complete: bool,
     /// How many pieces its bundle has.
     pub(crate) pieces: u32,
+    /// How many of them a holder fetches at once.
+    pub(crate) at_once: u32,
     /// Whether some peer of the swarm has everything.
     pub(crate) seeded: bool,
 }
@@ -305,7 +307,7 @@ impl Leases {
             self.waiting.is_some_and(|(waiting, at)| waiting != host && now.saturating_sub(at) <= WAITING);
         let granted = (!speaker.seeded
             && (self.lease_free(host, lacks, held, is_waited_for, now, terms)
-                || self.steal(host, lacks, held, now, terms)))
+                || self.steal(speaker, lacks, held, now, terms)))
             || (starved && held == 0 && self.lease_to_starved(host, lacks, now, terms));
         if !granted && held == 0 && !lacks.is_empty() {
             self.waiting = Some((host, now));
@@ -364,45 +366,41 @@ impl Leases {
         }
     }
 
-    /// Takes the second half of the longest stretch of another that the host can use, as far as it can use it.
+    /// Takes the second half of the longest stretch of another, as far as the host can use it and its holder is not at it.
     fn steal(
         &mut self,
-        host: SocketAddr,
+        speaker: &Speaker,
         lacks: &[Range],
         held: u32,
         now: Duration,
         terms: &mut Terms<'_>,
     ) -> bool {
+        let host = speaker.address;
         if self.stretches.len() >= STRETCHES_MAX {
             return false;
         }
         let is_crowded = held == 0 && self.holding() >= HOLDERS_MAX;
-        let mut usable = Vec::new();
+        let mut takeable = Vec::new();
         for (&start, stretch) in self.stretches.iter().filter(|(_, it)| it.holder != host && !it.starved) {
             let whole = Range { start, end: stretch.end };
+            let is_stale = self.is_stale(stretch, now, terms.ttl);
             // Who holds something already takes of those only who hold more.
-            if whole.len() > held && (!is_crowded || self.is_stale(stretch, now, terms.ttl)) {
-                usable.extend(
-                    ranges::overlaps(lacks, whole)
-                        .filter(|part| self.may_steal(*part, whole, now, terms.ttl)),
-                );
+            if whole.len() > held && (!is_crowded || is_stale) {
+                // What a holder is at stays its own, unless it has brought nothing for long.
+                let open = if is_stale { start } else { start + speaker.at_once };
+                let halves = ranges::overlaps(lacks, whole).map(|part| {
+                    let half = part.end - (part.len() / 2).max(1);
+                    Range { start: half.max(open).min(part.end), ..part }
+                });
+                takeable.extend(halves.filter(|half| half.len() > 0));
             }
         }
-        let Some(part) = longest(usable, terms.random) else { return false };
-        let taken = Range { start: part.end - (part.len() / 2).max(1), ..part };
+        let Some(taken) = longest(takeable, terms.random) else { return false };
         self.cut(taken, |_| true);
         let lease = Stretch { end: 0, holder: host, since: now, starved: false };
         let is_leased = self.lease(taken, lease, terms);
         terms.counts.stolen += u64::from(is_leased);
         is_leased
-    }
-
-    /// The piece that a holder is at stays its own, unless it has brought nothing for long.
-    fn may_steal(&self, part: Range, whole: Range, now: Duration, ttl: Duration) -> bool {
-        if part.len() > 1 || part.start > whole.start {
-            return true;
-        }
-        self.stretches.get(&whole.start).is_none_or(|stretch| self.is_stale(stretch, now, ttl))
     }
 
     /// How many hosts hold something.

@@ -165,7 +165,7 @@ impl Swarms {
 
     /// Hears what a listed peer says of leases; see [`crate::Tracker::lease`].
     pub(crate) fn lease(&mut self, asked: &LeaseQuestion<'_>, now: Duration) -> Option<Vec<PieceRange>> {
-        let LeaseQuestion { info_hash, peer_id, address, pieces, wish } = *asked;
+        let LeaseQuestion { info_hash, peer_id, address, pieces, piece_len, wish } = *asked;
         if self.settings.lease_ttl.is_zero() {
             return None;
         }
@@ -173,7 +173,8 @@ impl Swarms {
         let slot = *self.slot_of.get(&info_hash)?;
         let swarm = &mut self.slots[slot];
         let complete = swarm.listed_as(address, peer_id)?;
-        let speaker = Speaker { address, complete, pieces, seeded: swarm.is_well_seeded() };
+        let (at_once, seeded) = (piece_len.fetched_at_once(), swarm.is_well_seeded());
+        let speaker = Speaker { address, complete, pieces, at_once, seeded };
         let mut terms =
             Terms { ttl: self.settings.lease_ttl, random: &mut self.random, counts: &mut self.lease_counts };
         Some(swarm.leases.answer(&speaker, wish, now, &mut terms))

@@ -98,9 +98,6 @@ struct Arguments {
     /// Swarm setting: web seed connections while there are peers.
     #[arg(long)]
     crowd_connections: Option<usize>,
-    /// Swarm setting: the longest range while there are peers, in KiB.
-    #[arg(long)]
-    crowd_range: Option<u64>,
     /// Swarm setting: milliseconds for which a host waits for its peers.
     #[arg(long)]
     hold_off_ms: Option<u64>,
@@ -159,7 +156,6 @@ impl Arguments {
         swarm.pipeline_time = self.pipeline_ms.map_or(swarm.pipeline_time, Duration::from_millis);
         swarm.pipeline_min = self.pipeline_min.unwrap_or(swarm.pipeline_min);
         swarm.crowd_connections = self.crowd_connections.unwrap_or(swarm.crowd_connections);
-        swarm.crowd_range_len_max = self.crowd_range.map_or(swarm.crowd_range_len_max, |kib| kib << 10);
         swarm.hold_off = self.hold_off_ms.map_or(swarm.hold_off, Duration::from_millis);
         swarm.report_interval = self.report_ms.map_or(swarm.report_interval, Duration::from_millis);
         scenario.peers_wanted = self.peers_wanted.unwrap_or(scenario.peers_wanted);

@@ -137,6 +137,7 @@ impl Service {
             peer_id: peer_id(host),
             address: address(host),
             pieces: bundle.layout.pieces(),
+            piece_len: bundle.layout.piece_len(),
             wish,
         };
         if self.lease_ttl.is_zero() { None } else { self.tracker.lease(&question, now) }

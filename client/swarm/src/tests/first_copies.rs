@@ -80,10 +80,11 @@ fn a_tracker_that_does_not_answer_is_not_waited_for() {
 }
 
 #[test]
-fn more_is_asked_for_before_the_lease_is_at_its_end() {
+fn what_has_come_is_reported_and_more_is_asked_for() {
     let (mut host, _) = host(&[(0, 4)]);
-    host.now += SECOND / 4;
-    assert_eq!(host.bring(0, "##", Outcome::Complete), NOTHING, "half of it is left");
+    host.now += SECOND / 8;
+    assert_eq!(host.bring(0, "##", Outcome::Complete), NOTHING, "the tracker has only just spoken");
+    host.now += SECOND / 8;
     let actions = host.verified(1, 2);
     assert_eq!(
         actions.iter().filter(|action| action.starts_with("ask tracker")).collect::<Vec<_>>(),

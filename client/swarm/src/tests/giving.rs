@@ -93,12 +93,12 @@ fn what_is_not_here_any_more_when_its_turn_comes_is_rejected() {
     let mut host = host();
     host.peer(0, "");
     // As many as are in one turn, and one.
-    for _ in 0..8 {
-        host.asked(0, 0, 0);
+    for number in 0..2 {
+        host.asked(0, 0, number);
     }
     assert_eq!(host.asked(0, 1, 0), NOTHING);
     host.tell(Event::Withdraw { bundle: BundleId(0), file: FileIndex(0) });
-    let actions: Vec<String> = (0..8).flat_map(|_| host.sent(0, 0, 0)).collect();
+    let actions: Vec<String> = (0..2).flat_map(|number| host.sent(0, 0, number)).collect();
     assert_eq!(actions, ["reject l0 1.0"]);
 }
 

@@ -17,8 +17,17 @@ fn who_sent_all_of_a_wrong_piece_is_banned() {
     host.arrive(0, 0, 0);
     host.arrive(0, 0, 1);
     let actions = host.wrong(0);
-    assert_eq!(actions, ["part l0: it sent piece 0 wrong"]);
+    assert_eq!(actions[0], "part l0: it sent piece 0 wrong");
     assert_eq!(host.peer(1, "#")[0], "ask l1 0.0");
+}
+
+#[test]
+fn who_was_lied_to_and_knows_nobody_else_asks_the_tracker_at_once() {
+    let mut host = host(&[1]);
+    host.peer(0, "#");
+    host.arrive(0, 0, 0);
+    host.arrive(0, 0, 1);
+    assert_eq!(host.wrong(0)[1..], ["ask tracker: got [], lacks [0..1], starved"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(super) struct Swarm {
     pub(super) leases: Leases,
     pub(super) counts: LeaseCounts,
     pub(super) pieces: u32,
+    pub(super) at_once: u32,
     pub(super) seeded: bool,
     pub(super) millis: u64,
     random: Pcg64Mcg,
@@ -23,7 +24,7 @@ pub(super) struct Swarm {
 impl Swarm {
     pub(super) fn new(pieces: u32) -> Self {
         let (leases, counts, random) = (Leases::default(), LeaseCounts::default(), Pcg64Mcg::new(7));
-        Self { leases, counts, pieces, seeded: false, millis: 0, random }
+        Self { leases, counts, pieces, at_once: 1, seeded: false, millis: 0, random }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -33,8 +34,13 @@ impl Swarm {
     pub(super) fn say(&mut self, host: u8, wish: &LeaseWish) -> Vec<PieceRange> {
         let now = self.now();
         let mut terms = Terms { ttl: TTL, random: &mut self.random, counts: &mut self.counts };
-        let speaker =
-            Speaker { address: address(host), complete: false, pieces: self.pieces, seeded: self.seeded };
+        let speaker = Speaker {
+            address: address(host),
+            complete: false,
+            pieces: self.pieces,
+            at_once: self.at_once,
+            seeded: self.seeded,
+        };
         let lease = self.leases.answer(&speaker, wish, now, &mut terms);
         self.leases.check_invariants();
         lease
@@ -229,7 +235,7 @@ fn a_seeded_swarm_leases_nothing_and_ends_no_lease() {
 fn who_has_everything_holds_nothing() {
     let mut swarm = Swarm::new(8);
     swarm.wants(1);
-    let speaker = Speaker { address: address(1), complete: true, pieces: 8, seeded: true };
+    let speaker = Speaker { address: address(1), complete: true, pieces: 8, at_once: 1, seeded: true };
     let mut terms = Terms { ttl: TTL, random: &mut Pcg64Mcg::new(1), counts: &mut LeaseCounts::default() };
     assert_eq!(swarm.leases.answer(&speaker, &wants(), Duration::ZERO, &mut terms), []);
     swarm.leases.check_invariants();
@@ -368,4 +374,16 @@ fn a_holder_that_is_as_slow_as_others_keeps_what_it_is_at() {
     swarm.wait(3000);
     swarm.got(2, &[(20, 1)]);
     assert_eq!(swarm.wants_of(3, &[(0, 1)]), []);
+}
+
+#[test]
+fn what_a_holder_fetches_at_once_is_not_taken_from_it() {
+    let mut swarm = Swarm::new(8);
+    swarm.at_once = 4;
+    assert_eq!(swarm.wants(1), [(0, 8)]);
+    assert_eq!(swarm.wants(2), [(4, 4)]);
+    assert_eq!(swarm.wants(3), [], "both are at all that they hold");
+    swarm.wait(1000);
+    swarm.got(1, &[(0, 4)]);
+    assert_eq!(swarm.wants(1), [], "the other is at it");
 }
