@@ -213,14 +213,35 @@ impl Packages {
         }
     }
 
+    /// A package that was read before and has not changed since; one that is gone, or would have to be read, is none.
+    pub(crate) fn known(
+        &self,
+        catalog: &Catalog,
+        stored: &Snapshot,
+        identity: Sha256Digest,
+        piece_len: PieceLen,
+    ) -> Option<Package> {
+        let digests = self.digests(identity);
+        let mut places = digests.iter().flat_map(|digest| catalog.locate(digest));
+        places.find_map(|located| self.stored(stored, &located, piece_len))
+    }
+
+    /// The identity behind a digest, as far as it is known.
+    pub(crate) fn identity(&self, digest: &PackageDigest) -> Option<Sha256Digest> {
+        let aliases = || self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+        digest.identity().or_else(|| aliases().identity_of.get(digest).copied())
+    }
+
+    /// All digests by which a package may be listed.
+    fn digests(&self, identity: Sha256Digest) -> Vec<PackageDigest> {
+        let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
+        let others = aliases.aliases_of.get(&identity).into_iter().flatten();
+        std::iter::once(identity.into()).chain(others.copied()).collect()
+    }
+
     /// Opens the file of a package for serving, having it read first when it was not, or looks different.
     pub(crate) async fn open(&self, identity: Sha256Digest) -> Option<(File, Look, PathBuf)> {
-        let catalog = self.catalog();
-        let mut digests = vec![PackageDigest::from(identity)];
-        {
-            let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
-            digests.extend(aliases.aliases_of.get(&identity).into_iter().flatten());
-        }
+        let (catalog, digests) = (self.catalog(), self.digests(identity));
         let mut to_read = Vec::new();
         for located in digests.iter().flat_map(|digest| catalog.locate(digest)) {
             match self.open_verified(&located.path, identity) {
@@ -279,13 +300,7 @@ impl Packages {
     }
 
     fn is_identity_of(&self, listed: &PackageDigest, identity: Sha256Digest) -> bool {
-        match listed.identity() {
-            Some(listed) => listed == identity,
-            None => {
-                let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
-                aliases.identity_of.get(listed) == Some(&identity)
-            }
-        }
+        self.identity(listed) == Some(identity)
     }
 
     fn is_damaged(&self, located: &Located) -> bool {

@@ -3,7 +3,8 @@
 //! A set that was planned before costs a lookup, as long as neither catalog nor homes have changed. Any number of equal
 //! questions at once cost one planning; so do equal questions for a set's torrent, and for an info dictionary.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -58,7 +59,7 @@ pub(crate) struct SetPlan {
     pub(crate) unknown: Vec<PackageDigest>,
     pub(crate) homes_generation: u64,
     catalog_generation: u64,
-    /// When it is to be made anew, because packages are missing for a reason that may pass.
+    /// When it is to be made anew, because packages are missing for a reason that may pass, or only peers have them.
     retry_at: Option<Instant>,
 }
 
@@ -81,7 +82,7 @@ pub(crate) struct PlannedBundle {
     pub(crate) bundle: Arc<Bundle>,
     /// Pairs of an index in the sorted set and one in the info dictionary's files.
     pub(crate) files: Vec<(u32, u32)>,
-    /// The pieces of these files, as few ranges as there are.
+    /// The pieces of these files that the origin has, as few ranges as there are.
     pub(crate) pieces: Vec<PieceRange>,
 }
 
@@ -203,11 +204,21 @@ impl Planner {
         let Prepared { packages: found, may_change } = self.prepare(&set, &catalog, None).await?;
         let by_identity: HashMap<Sha256Digest, Package> =
             found.iter().flatten().map(|package| (package.identity, package.clone())).collect();
-        let (mut shares, homes_generation) = self
+        let identities = self.identities(&set, &found);
+        let gone: HashSet<Sha256Digest> =
+            identities.iter().flatten().filter(|it| !by_identity.contains_key(*it)).copied().collect();
+        let (planner, at, gone_too) = (Arc::clone(self), Arc::clone(&catalog), gone.clone());
+        let (mut shares, are_peers_needed, homes_generation) = self
             .registry
             .run(move |registry| {
-                let shares = registry.assign(&by_identity);
-                (shares, registry.tracker.homes_generation())
+                let stored = OnceCell::new();
+                let find = |identity, piece_len| {
+                    let stored = stored.get_or_init(|| planner.packages.snapshot());
+                    planner.packages.known(&at, stored, identity, piece_len)
+                };
+                let mut shares = registry.assign(by_identity, find);
+                let are_peers_needed = registry.add_seeded(&mut shares, &gone_too);
+                (shares, are_peers_needed, registry.tracker.homes_generation())
             })
             .await?;
         let mut formed = false;
@@ -217,8 +228,10 @@ impl Planner {
                 formed = true;
             }
         }
-        let plan = lay_out(&set, &found, shares, homes_generation, catalog.generation());
-        let plan = Arc::new(SetPlan { retry_at: may_change.then(|| Instant::now() + RETRY_AFTER), ..plan });
+        let plan = lay_out(&set, &identities, &gone, shares, homes_generation, catalog.generation());
+        // Peers on whom a package hangs may leave.
+        let retry_at = (may_change || are_peers_needed).then(|| Instant::now() + RETRY_AFTER);
+        let plan = Arc::new(SetPlan { retry_at, ..plan });
         self.remember(digest, &set);
         if formed {
             // Hosts will wait for each other where they are told to: that must outlive us.
@@ -227,6 +240,15 @@ impl Planner {
         self.plans.put(digest, (Arc::clone(&set), Arc::clone(&plan)), set.packages().len());
         metrics::counter!("pkgtorrent_sets_planned_total").increment(1);
         Ok(plan)
+    }
+
+    /// Which packages these digests name, whether they were found or not.
+    fn identities(&self, set: &PackageSet, found: &[Option<Package>]) -> Vec<Option<Sha256Digest>> {
+        let identity = |(digest, package): (&PackageDigest, &Option<Package>)| match package {
+            Some(package) => Some(package.identity),
+            None => self.packages.identity(digest),
+        };
+        set.packages().iter().zip(found).map(identity).collect()
     }
 
     /// Stores a set, or that it is still in use.
@@ -400,7 +422,8 @@ fn torrent_piece_len(packages: &[Package]) -> PieceLen {
 
 fn lay_out(
     set: &PackageSet,
-    found: &[Option<Package>],
+    identities: &[Option<Sha256Digest>],
+    gone: &HashSet<Sha256Digest>,
     shares: Vec<Share>,
     homes_generation: u64,
     catalog_generation: u64,
@@ -418,11 +441,13 @@ fn lay_out(
         .map(|s| PlannedBundle { bundle: s.bundle, files: vec![], pieces: vec![] })
         .collect();
     let mut unknown = Vec::new();
-    for (index, (digest, package)) in (0..).zip(set.packages().iter().zip(found)) {
-        match package.as_ref().and_then(|package| homes.get(&package.identity)) {
-            Some(&(at, bundled)) => {
+    for (index, (digest, identity)) in (0..).zip(set.packages().iter().zip(identities)) {
+        match identity.as_ref().and_then(|identity| Some((identity, homes.get(identity)?))) {
+            Some((identity, &(at, bundled))) => {
                 bundles[at].files.push((index, bundled.file));
-                bundles[at].pieces.push(bundled.pieces);
+                if !gone.contains(identity) {
+                    bundles[at].pieces.push(bundled.pieces);
+                }
             }
             None => unknown.push(*digest),
         }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pkgtorrent_protocol::announce::{LeaseWish, PieceRange};
-use pkgtorrent_protocol::{InfoHash, PeerId, Sha256Digest};
-use pkgtorrent_tracker::{Asker, HomePackage, LeaseQuestion, Refusal, Settings, Tracker};
+use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen, Sha256Digest};
+use pkgtorrent_tracker::{Asker, Bundler, HomePackage, LeaseQuestion, Refusal, Settings, Tracker};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bundle::Bundle;
@@ -134,26 +134,22 @@ impl Registry {
         self.bundles.get(info_hash).cloned()
     }
 
-    /// Gives every package a home; bundles are formed for those that have none.
-    pub(crate) fn assign(&mut self, packages: &HashMap<Sha256Digest, Package>) -> Vec<Share> {
-        let homeless: Vec<HomePackage> = packages.values().map(home_package).collect();
+    /// Gives every package a home; bundles are formed for those that have none, or are better off in another one with
+    /// some that `find` knows.
+    pub(crate) fn assign(
+        &mut self,
+        packages: HashMap<Sha256Digest, Package>,
+        find: impl Fn(Sha256Digest, PieceLen) -> Option<Package>,
+    ) -> Vec<Share> {
+        let wanted: Vec<HomePackage> = packages.values().map(home_package).collect();
         let (now, formed) = (self.now(), self.last_formed + 1);
-        let mut infos = HashMap::new();
-        let shares = self.tracker.assign(&homeless, now, |piece_len, identities| {
-            let members: Vec<&Package> = identities.iter().filter_map(|id| packages.get(id)).collect();
-            // The tracker's groups keep within the limits of a bundle, and an info dictionary of the most packages
-            // with the longest names is a tenth of what is allowed.
-            let (bundle, info) = Bundle::form(piece_len, &members, true, formed)
-                .expect("a group of packages within the tracker's limits is a bundle");
-            let info_hash = bundle.info_hash;
-            infos.insert(info_hash, (bundle, info));
-            info_hash
-        });
+        let mut forming = Forming { packages, find, formed, bundles: HashMap::new() };
+        let shares = self.tracker.assign(&wanted, now, &mut forming);
         self.last_formed = formed;
         let mut planned = Vec::new();
         for share in shares {
             let mut info = None;
-            if let Some((bundle, bytes)) = infos.remove(&share.info_hash) {
+            if let Some((bundle, bytes)) = forming.bundles.remove(&share.info_hash) {
                 info = Some(bytes);
                 self.keep(Arc::new(bundle));
             }
@@ -162,6 +158,22 @@ impl Registry {
             }
         }
         planned
+    }
+
+    /// Adds to the shares what is gone from the repository while peers have it; whether there is any of that.
+    pub(crate) fn add_seeded(&self, shares: &mut Vec<Share>, gone: &HashSet<Sha256Digest>) -> bool {
+        let mut is_any = false;
+        for identity in gone {
+            let Some(home) = self.tracker.seeded_home(identity).and_then(|home| self.bundle(&home)) else {
+                continue;
+            };
+            is_any = true;
+            match shares.iter_mut().find(|share| share.bundle.info_hash == home.info_hash) {
+                Some(share) => share.members.push(*identity),
+                None => shares.push(Share { bundle: home, members: vec![*identity], info: None }),
+            }
+        }
+        is_any
     }
 
     /// Adds a bundle that is nobody's home, or notes that it is used again: it may have been dropped meanwhile.
@@ -265,7 +277,10 @@ impl Registry {
         for bundle in bundles {
             let now = self.now();
             if bundle.is_home {
-                let members: Vec<_> = bundle.packages.iter().map(|package| package.identity).collect();
+                let members = bundle.packages.iter();
+                let members: Vec<HomePackage> = members
+                    .map(|package| home_member(package.identity, bundle.piece_len, package.size))
+                    .collect();
                 self.tracker.restore(bundle.info_hash, &members, now);
             } else {
                 self.tracker.register(bundle.info_hash, now);
@@ -303,13 +318,42 @@ impl Registry {
     }
 }
 
-fn home_package(package: &Package) -> HomePackage {
-    HomePackage {
-        identity: package.identity,
-        piece_len: package.piece_len,
-        // A package with more pieces than a number can count is in no share, as one with too many for a bundle is.
-        pieces: u32::try_from(package.piece_len.pieces(package.size)).unwrap_or(u32::MAX),
+/// Forms the bundles of one plan.
+struct Forming<F> {
+    packages: HashMap<Sha256Digest, Package>,
+    find: F,
+    formed: u64,
+    /// What was formed, with its info dictionaries.
+    bundles: HashMap<InfoHash, (Bundle, Vec<u8>)>,
+}
+
+impl<F: Fn(Sha256Digest, PieceLen) -> Option<Package>> Bundler for Forming<F> {
+    fn can_move(&mut self, identity: &Sha256Digest, piece_len: PieceLen) -> bool {
+        let found = (self.find)(*identity, piece_len);
+        let can_move = found.is_some();
+        self.packages.extend(found.map(|package| (*identity, package)));
+        can_move
     }
+
+    fn form(&mut self, piece_len: PieceLen, members: &[Sha256Digest]) -> InfoHash {
+        let members: Vec<&Package> = members.iter().filter_map(|id| self.packages.get(id)).collect();
+        // The tracker's groups keep within the limits of a bundle, and an info dictionary of the most packages
+        // with the longest names is a tenth of what is allowed.
+        let (bundle, info) = Bundle::form(piece_len, &members, true, self.formed)
+            .expect("a group of packages within the tracker's limits is a bundle");
+        let info_hash = bundle.info_hash;
+        self.bundles.insert(info_hash, (bundle, info));
+        info_hash
+    }
+}
+
+fn home_package(package: &Package) -> HomePackage {
+    home_member(package.identity, package.piece_len, package.size)
+}
+
+fn home_member(identity: Sha256Digest, piece_len: PieceLen, size: u64) -> HomePackage {
+    // A package with more pieces than a number can count is in no share, as one with too many for a bundle is.
+    HomePackage { identity, piece_len, pieces: u32::try_from(piece_len.pieces(size)).unwrap_or(u32::MAX) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 //! Hosts with different sets have packages in common, and meet only if those are in the same swarm. So a package has
 //! one home: the bundle that was formed when it was first asked for, as long as anybody uses that. Packages without a
 //! live home are put together into new bundles, by piece length and in the order of their identities, so that the same
-//! packages give the same bundle on any service.
+//! packages give the same bundle on any service. A request that touches too many homes has some of them merged, by the
+//! rule in [`merging`].
+
+mod grouping;
+mod merging;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,12 +15,11 @@ use std::time::Duration;
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
 use pkgtorrent_protocol::{InfoHash, PieceLen, Sha256Digest};
 
+pub use self::grouping::BUNDLE_PACKAGES_MAX;
+use self::grouping::grouped;
+use self::merging::Extent;
 use crate::hashing::DigestMap;
 use crate::swarms::Swarms;
-
-/// The most packages of one bundle: its info dictionary, some 250 bytes a package beside the hashes, stays around a
-/// megabyte, and a bundle of a distribution's whole update is rarely more than one or two.
-pub const BUNDLE_PACKAGES_MAX: usize = 4096;
 
 /// When there are too many bundles, one in so many more than necessary goes, so that not every new bundle afterwards
 /// looks through all of them.
@@ -44,11 +47,30 @@ pub struct Share {
     pub members: Vec<Sha256Digest>,
 }
 
+/// Who knows the packages' contents, and makes bundles of them.
+pub trait Bundler {
+    /// Whether a package that has its home in a bundle of this class can be put into another one. Who is gone from the
+    /// repository cannot: only its peers have it still, and they are where it was.
+    fn can_move(&mut self, identity: &Sha256Digest, piece_len: PieceLen) -> bool;
+
+    /// Makes a bundle of packages that were asked for, or said to be able to move, in this order.
+    fn form(&mut self, piece_len: PieceLen, members: &[Sha256Digest]) -> InfoHash;
+}
+
+/// Where a package lives.
+#[derive(Debug, Clone, Copy)]
+struct Home {
+    bundle: InfoHash,
+    pieces: u32,
+}
+
 struct Bundle {
     /// None of the members, when it is nobody's home.
     members: Vec<Sha256Digest>,
-    /// How many packages have their home here.
-    residents: usize,
+    /// The members' class; `None` when it is nobody's home.
+    piece_len: Option<PieceLen>,
+    /// What has its home here.
+    residents: Extent,
     /// When it was last planned.
     planned_at: Duration,
     /// Bundles of the same age are told apart by the order in which they came.
@@ -75,7 +97,7 @@ pub(crate) struct Homes {
     home_idle: Duration,
     bundles_max: usize,
     bundles: DigestMap<InfoHash, Bundle>,
-    homes: DigestMap<Sha256Digest, InfoHash>,
+    homes: DigestMap<Sha256Digest, Home>,
     generation: u64,
     numbers: u64,
     dropped: BTreeSet<InfoHash>,
@@ -113,6 +135,11 @@ impl Homes {
         self.bundles.get(info_hash).map(|bundle| bundle.members.as_slice())
     }
 
+    /// The home of a package, live or dead.
+    pub(crate) fn home_of(&self, identity: &Sha256Digest) -> Option<InfoHash> {
+        self.homes.get(identity).map(|home| home.bundle)
+    }
+
     /// What was dropped and not yet reported.
     pub(crate) fn dropped(&self) -> impl Iterator<Item = &InfoHash> {
         self.dropped.iter()
@@ -124,7 +151,7 @@ impl Homes {
         swarms: &Swarms,
         packages: &[HomePackage],
         now: Duration,
-        mut form: impl FnMut(PieceLen, &[Sha256Digest]) -> InfoHash,
+        bundler: &mut impl Bundler,
     ) -> Vec<Share> {
         let mut shares = BTreeMap::new();
         let mut homeless = Vec::new();
@@ -139,11 +166,23 @@ impl Homes {
                 None => {}
             }
         }
+        let wanted: BTreeSet<Sha256Digest> = packages.iter().map(|package| package.identity).collect();
+        for piece_len in PieceLen::ALL {
+            for merged in self.too_many(piece_len, &shares, &homeless) {
+                shares.remove(&merged);
+                let can_move = |identity: &Sha256Digest| {
+                    wanted.contains(identity) || bundler.can_move(identity, piece_len)
+                };
+                homeless.extend(self.residents(&merged, piece_len, can_move));
+            }
+        }
         let groups = grouped(homeless);
         self.make_room(swarms, groups.len(), now, |info_hash| shares.contains_key(info_hash));
-        for (piece_len, members) in groups {
-            let info_hash = form(piece_len, &members);
-            let formed = self.settle(info_hash, &members, now);
+        for (piece_len, packages) in groups {
+            let members: Vec<Sha256Digest> = packages.iter().map(|package| package.identity).collect();
+            let info_hash = bundler.form(piece_len, &members);
+            let formed = self.settle(info_hash, &packages, now);
+            let members = members.into_iter().filter(|member| wanted.contains(member));
             share(&mut shares, info_hash, formed).members.extend(members);
         }
         let mut shares: Vec<Share> = shares.into_values().collect();
@@ -155,9 +194,50 @@ impl Homes {
     }
 
     fn live_home(&self, swarms: &Swarms, identity: &Sha256Digest, now: Duration) -> Option<InfoHash> {
-        let home = *self.homes.get(identity)?;
+        let home = self.homes.get(identity)?.bundle;
         let bundle = self.bundles.get(&home)?;
         (self.use_class(swarms, &home, bundle, now) != UseClass::Dead).then_some(home)
+    }
+
+    /// The homes of one class that a request makes one, because it touches too many.
+    fn too_many(
+        &self,
+        piece_len: PieceLen,
+        shares: &BTreeMap<InfoHash, Share>,
+        homeless: &[HomePackage],
+    ) -> Vec<InfoHash> {
+        let mut new = Extent::default();
+        homeless
+            .iter()
+            .filter(|package| package.piece_len == piece_len)
+            .for_each(|package| new.add(package.pieces));
+        let (mut touched, mut packages) = (Vec::new(), new.packages);
+        for share in shares.values() {
+            if let Some(bundle) =
+                self.bundles.get(&share.info_hash).filter(|it| it.piece_len == Some(piece_len))
+            {
+                touched.push((bundle.residents, share.info_hash));
+                packages += share.members.len();
+            }
+        }
+        let homes = touched.len() + usize::from(new.packages > 0);
+        if homes > merging::homes_max(packages) { merging::to_merge(touched, new) } else { Vec::new() }
+    }
+
+    /// What has its home in a bundle and can leave it.
+    fn residents(
+        &self,
+        info_hash: &InfoHash,
+        piece_len: PieceLen,
+        mut can_move: impl FnMut(&Sha256Digest) -> bool,
+    ) -> Vec<HomePackage> {
+        let members = self.members(info_hash).unwrap_or_default().iter();
+        let resident = members.filter_map(|identity| {
+            let home =
+                self.homes.get(identity).filter(|home| home.bundle == *info_hash && can_move(identity))?;
+            Some(HomePackage { identity: *identity, piece_len, pieces: home.pieces })
+        });
+        resident.collect()
     }
 
     fn use_class(&self, swarms: &Swarms, info_hash: &InfoHash, bundle: &Bundle, now: Duration) -> UseClass {
@@ -168,31 +248,34 @@ impl Homes {
         if age < self.home_idle { UseClass::Idle } else { UseClass::Dead }
     }
 
-    /// Makes a bundle the home of these packages; whether it is a new one.
-    fn settle(&mut self, info_hash: InfoHash, members: &[Sha256Digest], now: Duration) -> bool {
+    /// Makes a bundle the home of these packages, all of one class; whether it is a new one.
+    fn settle(&mut self, info_hash: InfoHash, packages: &[HomePackage], now: Duration) -> bool {
         let formed = self.insert(info_hash, now);
-        let mut new_residents = 0;
-        for member in members {
-            let former = self.homes.insert(*member, info_hash);
-            if former == Some(info_hash) {
-                continue;
-            }
-            new_residents += 1;
+        let mut arrived = Extent::default();
+        for package in packages {
+            let home = Home { bundle: info_hash, pieces: package.pieces };
+            let former = self.homes.insert(package.identity, home);
             if let Some(former) = former {
+                if former.bundle == info_hash {
+                    continue;
+                }
                 self.generation += 1;
-                if let Some(bundle) = self.bundles.get_mut(&former) {
-                    bundle.residents -= 1;
+                if let Some(bundle) = self.bundles.get_mut(&former.bundle) {
+                    bundle.residents.remove(former.pieces);
                 }
             }
+            arrived.add(package.pieces);
         }
-        if let Some(bundle) = self.bundles.get_mut(&info_hash) {
-            bundle.residents += new_residents;
+        if let Some(bundle) = self.bundles.get_mut(&info_hash)
+            && arrived.packages > 0
+        {
+            bundle.piece_len = packages.first().map(|package| package.piece_len);
+            bundle.residents.packages += arrived.packages;
+            bundle.residents.pieces += arrived.pieces;
             // A revived bundle has these members already, unless it was only registered.
-            if new_residents > 0 && bundle.members != members {
-                bundle.members.extend_from_slice(members);
-                bundle.members.sort_unstable();
-                bundle.members.dedup();
-            }
+            bundle.members.extend(packages.iter().map(|package| package.identity));
+            bundle.members.sort_unstable();
+            bundle.members.dedup();
         }
         formed
     }
@@ -203,7 +286,13 @@ impl Homes {
             return false;
         }
         self.numbers += 1;
-        let bundle = Bundle { members: Vec::new(), residents: 0, planned_at: now, number: self.numbers };
+        let bundle = Bundle {
+            members: Vec::new(),
+            piece_len: None,
+            residents: Extent::default(),
+            planned_at: now,
+            number: self.numbers,
+        };
         self.bundles.insert(info_hash, bundle);
         // It is back before anybody was told that it went.
         self.dropped.remove(&info_hash);
@@ -231,17 +320,17 @@ impl Homes {
         &mut self,
         swarms: &Swarms,
         info_hash: InfoHash,
-        members: &[Sha256Digest],
+        packages: &[HomePackage],
         now: Duration,
     ) {
         self.register(swarms, info_hash, now);
-        self.settle(info_hash, members, now);
+        self.settle(info_hash, packages, now);
     }
 
     /// Drops the dead bundles that are nobody's home, and reports all that were dropped since the last call.
     pub(crate) fn expire(&mut self, swarms: &Swarms, now: Duration) -> Vec<InfoHash> {
         let is_over = |(info_hash, bundle): &(&InfoHash, &Bundle)| {
-            bundle.residents == 0 && self.use_class(swarms, info_hash, bundle, now) == UseClass::Dead
+            bundle.residents.packages == 0 && self.use_class(swarms, info_hash, bundle, now) == UseClass::Dead
         };
         // The order of a map is no order, but what is dropped here is dropped in any order.
         let over: Vec<InfoHash> = self.bundles.iter().filter(is_over).map(|(it, _)| *it).collect();
@@ -290,7 +379,7 @@ impl Homes {
             return;
         };
         for member in bundle.members {
-            if self.homes.get(&member) == Some(&info_hash) {
+            if self.homes.get(&member).is_some_and(|home| home.bundle == info_hash) {
                 self.homes.remove(&member);
             }
         }
@@ -308,46 +397,17 @@ fn share(shares: &mut BTreeMap<InfoHash, Share>, info_hash: InfoHash, formed: bo
     shares.entry(info_hash).or_insert_with(|| Share { info_hash, formed, members: Vec::new() })
 }
 
-/// Packages as bundles: by class, in the order of their identities, as many as fit.
-fn grouped(mut packages: Vec<HomePackage>) -> Vec<(PieceLen, Vec<Sha256Digest>)> {
-    packages.sort_unstable_by_key(|package| (package.piece_len, package.identity));
-    packages.dedup_by_key(|package| package.identity);
-    let mut groups: Vec<(PieceLen, Vec<Sha256Digest>)> = Vec::new();
-    let mut pieces = 0;
-    for package in packages {
-        match groups.last_mut() {
-            Some((piece_len, members))
-                if *piece_len == package.piece_len
-                    && members.len() < BUNDLE_PACKAGES_MAX
-                    && pieces + package.pieces <= BUNDLE_PIECES_MAX =>
-            {
-                members.push(package.identity);
-                pieces += package.pieces;
-            }
-            _ => {
-                groups.push((package.piece_len, vec![package.identity]));
-                pieces = package.pieces;
-            }
-        }
-    }
-    groups
-}
-
 #[cfg(test)]
 impl Homes {
-    pub(crate) fn home_of(&self, identity: &Sha256Digest) -> Option<InfoHash> {
-        self.homes.get(identity).copied()
-    }
-
     /// Panics unless every home is a known bundle that has the package, and the residents are counted right.
     pub(crate) fn check_invariants(&self) {
-        let mut residents = BTreeMap::<InfoHash, usize>::new();
+        let mut residents = BTreeMap::<InfoHash, Extent>::new();
         for (identity, home) in &self.homes {
-            assert!(self.bundles[home].members.binary_search(identity).is_ok());
-            *residents.entry(*home).or_default() += 1;
+            assert!(self.bundles[&home.bundle].members.binary_search(identity).is_ok());
+            residents.entry(home.bundle).or_default().add(home.pieces);
         }
         for (info_hash, bundle) in &self.bundles {
-            assert_eq!(bundle.residents, residents.get(info_hash).copied().unwrap_or(0));
+            assert_eq!(bundle.residents, residents.get(info_hash).copied().unwrap_or_default());
             assert!(!self.dropped.contains(info_hash));
         }
     }

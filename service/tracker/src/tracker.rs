@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pkgtorrent_protocol::announce::PieceRange;
-use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen, Sha256Digest};
+use pkgtorrent_protocol::{InfoHash, PeerId, Sha256Digest};
 
 use crate::announce::{Announce, Asker, Introduction, LeaseQuestion, Refusal, SwarmCount};
-use crate::homes::{HomePackage, Homes, Share};
+use crate::homes::{Bundler, HomePackage, Homes, Share};
 use crate::leases::LeaseCounts;
 use crate::settings::Settings;
 use crate::swarms::{SwarmOverview, Swarms};
@@ -138,8 +138,9 @@ impl Tracker {
     ///
     /// A package stays where it is while its home is live: while that has peers, or was planned or announced within
     /// `home_idle`. The others are grouped by class, in the order of their identities, and each group becomes a bundle
-    /// whose info hash `form` computes. A bundle that is known already is revived and not made again. A package without
-    /// pieces, or with too many for any bundle, is in no share.
+    /// that `bundler` forms. A bundle that is known already is revived and not made again. Where the packages have more
+    /// live homes than suit one host, the smaller of these are merged, which moves packages that were not asked for as
+    /// well: all that `bundler` says can move. A package without pieces, or with too many for any bundle, is in no share.
     ///
     /// Bundles beyond `bundles_max` are dropped first, but none that is in the result: a single call for more bundles
     /// than that exceeds it.
@@ -147,14 +148,21 @@ impl Tracker {
         &mut self,
         packages: &[HomePackage],
         now: Duration,
-        form: impl FnMut(PieceLen, &[Sha256Digest]) -> InfoHash,
+        bundler: &mut impl Bundler,
     ) -> Vec<Share> {
-        let shares = self.homes.assign(&self.swarms, packages, now, form);
+        let shares = self.homes.assign(&self.swarms, packages, now, bundler);
         self.forget_swarms_of_dropped();
         for share in shares.iter().filter(|share| share.formed) {
             self.swarms.register(share.info_hash);
         }
         shares
+    }
+
+    /// The home of a package, if it is one that some peer has all of: who cannot get the package elsewhere gets it there.
+    #[must_use]
+    pub fn seeded_home(&self, identity: &Sha256Digest) -> Option<InfoHash> {
+        let home = self.homes.home_of(identity)?;
+        self.count(&home).is_some_and(|count| count.complete > 0).then_some(home)
     }
 
     /// Notes that a bundle was planned, from what its owner remembers of an earlier [`Self::assign`]; false when it is
@@ -183,8 +191,8 @@ impl Tracker {
     /// Puts a bundle back that was some packages' home before a restart, as if it had been planned now: its peers are
     /// about to announce. Bundles are restored in the order in which they were formed, since the last one wins a
     /// package that is in several.
-    pub fn restore(&mut self, info_hash: InfoHash, members: &[Sha256Digest], now: Duration) {
-        self.homes.restore(&self.swarms, info_hash, members, now);
+    pub fn restore(&mut self, info_hash: InfoHash, packages: &[HomePackage], now: Duration) {
+        self.homes.restore(&self.swarms, info_hash, packages, now);
         self.forget_swarms_of_dropped();
         self.swarms.register(info_hash);
     }

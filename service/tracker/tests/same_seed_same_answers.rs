@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen, Sha256Digest};
-use pkgtorrent_tracker::{Announce, Event, HomePackage, Settings, Tracker};
+use pkgtorrent_tracker::{Announce, Bundler, Event, HomePackage, Settings, Tracker};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
@@ -14,6 +14,19 @@ fn package(number: u32) -> HomePackage {
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
     HomePackage { identity: Sha256Digest(bytes), piece_len: PieceLen::ALL[number as usize % 3], pieces: 2 }
+}
+
+/// Info hashes follow from the content, as in the service.
+struct ByContent;
+
+impl Bundler for ByContent {
+    fn can_move(&mut self, _: &Sha256Digest, _: PieceLen) -> bool {
+        true
+    }
+
+    fn form(&mut self, class: PieceLen, members: &[Sha256Digest]) -> InfoHash {
+        InfoHash::of(format!("{class:?} {members:?}").as_bytes())
+    }
 }
 
 /// A busy quarter of an hour, and everything that was answered.
@@ -37,8 +50,7 @@ fn history(tracker_seed: u64) -> Vec<String> {
             0 => {
                 let first = below(40);
                 let wanted: Vec<HomePackage> = (first..first + below(10)).map(package).collect();
-                let form = |class, members: &[_]| InfoHash::of(format!("{class:?} {members:?}").as_bytes());
-                let shares = tracker.assign(&wanted, now, form);
+                let shares = tracker.assign(&wanted, now, &mut ByContent);
                 swarms = shares.iter().map(|share| share.info_hash).collect();
                 answers.push(format!("{shares:?} {:?}", tracker.join(&swarms, peer_id, address, 50, now)));
             }

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use pkgtorrent_protocol::announce::{Event, GetAnnounce};
 use pkgtorrent_protocol::layout::BLOCK_HASH_LEN;
 use pkgtorrent_protocol::metainfo::BundleInfo;
 use pkgtorrent_protocol::plan::Plan;
 use pkgtorrent_protocol::{InfoHash, PackageSet, PeerId, PieceLen, Sha256Digest};
-use pkgtorrent_system_tests::{Lab, digests};
+use pkgtorrent_system_tests::{Lab, SEEN_WITHIN, digests, wait_until_unknown};
+use pkgtorrent_test_support::process::wait_for;
 use pkgtorrent_test_support::{Package, Repository, Service, ask};
 use sha1::{Digest, Sha1};
 
@@ -118,4 +120,60 @@ fn packages_of_every_class_have_bundles_of_their_own() {
     let plan = ask::post_set(service.addr(), &digests(&packages));
     assert_eq!(plan.bundles.len(), classes.len());
     let _ = homes(service.addr(), &plan, &packages);
+}
+
+#[test]
+fn who_touches_too_many_homes_gets_a_larger_one() {
+    let lab = Lab::new();
+    let packages = repository(&lab, (0..40).map(|n| 10_000 + 3_000 * n));
+    let mut service = lab.start();
+    for pair in packages.chunks(2) {
+        planned(&service, pair);
+    }
+    // One of each pair: the others move along with it.
+    let wanted: Vec<Package> = packages.iter().step_by(2).cloned().collect();
+    let merged = planned(&service, &wanted);
+    let home = merged[&wanted[0].identity];
+    assert!(merged.values().all(|other| *other == home), "{merged:?}");
+    let everybody = planned(&service, &packages);
+    assert!(everybody.values().all(|other| *other == home), "a home was parted: {everybody:?}");
+
+    service.kill9();
+    service.restart();
+    assert_eq!(planned(&service, &packages), everybody, "a restart parts nobody");
+    assert_eq!(service.metric("pkgtorrent_packages_hashed_total"), 0.0);
+}
+
+#[test]
+fn what_is_gone_from_the_repository_is_had_from_peers_until_they_stop() {
+    let lab = Lab::new();
+    let packages = repository(&lab, (0..3).map(|n| 50_000 + n));
+    let service = lab.start();
+    let peer = |n: u8| PeerId([n; 20]);
+    let before = ask::post_set_as(service.addr(), &digests(&packages), 4001, peer(1));
+    let announce = |left, event| {
+        let announce = GetAnnounce {
+            info_hash: before.bundles[0].info_hash,
+            peer_id: peer(1),
+            port: 4001,
+            left,
+            event,
+            wanted: None,
+        };
+        ask::announce(service.addr(), &announce);
+    };
+    let gone = &packages[0];
+    Repository::create(lab.path("repository")).remove(gone);
+    wait_until_unknown(service.addr(), gone);
+
+    announce(0, None);
+    let plan = wait_for("a plan for what only a peer has", SEEN_WITHIN, || {
+        let plan = ask::post_set_as(service.addr(), &digests(&packages), 4002, peer(2));
+        plan.unknown.is_empty().then_some(plan)
+    });
+    assert_eq!(homes(service.addr(), &plan, &packages), homes(service.addr(), &before, &packages));
+    assert_eq!(plan.bundles[0].peers, ["127.0.0.1:4001".parse().expect("an address")]);
+
+    announce(0, Some(Event::Stopped));
+    wait_until_unknown(service.addr(), gone);
 }

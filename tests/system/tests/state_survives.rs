@@ -24,6 +24,9 @@ const KILLS: usize = 20;
 /// Packages that nobody has asked for before a round.
 const NEW_PER_ROUND: usize = 6;
 
+/// The most packages of a set: so few cannot touch so many homes that these are merged, as they may be.
+const FEW: usize = 8;
+
 /// The longest that a round's builds go on before the kill.
 const KILLED_WITHIN: u64 = 150;
 
@@ -108,7 +111,7 @@ fn a_home_that_was_answered_stays_one() {
     }
 }
 
-/// Asks for sets that end with packages nobody has asked for before, until no more answers come.
+/// Asks for sets, many of them with packages that nobody has asked for before, until no more answers come.
 fn ask_until_it_is_gone(
     service: SocketAddr,
     known: &[Package],
@@ -118,7 +121,7 @@ fn ask_until_it_is_gone(
     let Ok(mut connection) = Connection::open(service) else { return };
     loop {
         let from = random.next_u64() as usize % known.len();
-        let to = from + 1 + random.next_u64() as usize % (known.len() - from);
+        let to = from + 1 + random.next_u64() as usize % (known.len() - from).min(FEW);
         let set = digests(&known[from..to]);
         let Ok(response) = connection.send(&ask::set_request(&set, None)) else { return };
         let plan = ask::plan_of(response);

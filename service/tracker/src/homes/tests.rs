@@ -6,7 +6,7 @@ use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen, Sha256Digest};
 use proptest::prelude::*;
 
 use super::{BUNDLE_PACKAGES_MAX, BUNDLE_PIECES_MAX, HomePackage, Share};
-use crate::{Announce, Event, Settings, Tracker};
+use crate::{Announce, Bundler, Event, Settings, Tracker};
 
 const IDLE: u64 = 3600;
 
@@ -33,13 +33,26 @@ fn identities(numbers: impl IntoIterator<Item = u32>) -> Vec<Sha256Digest> {
     numbers.into_iter().map(identity).collect()
 }
 
+/// Every package is in the repository, and bundles are formed by the function.
+struct Forming<F>(F);
+
+impl<F: FnMut(PieceLen, &[Sha256Digest]) -> InfoHash> Bundler for Forming<F> {
+    fn can_move(&mut self, _: &Sha256Digest, _: PieceLen) -> bool {
+        true
+    }
+
+    fn form(&mut self, piece_len: PieceLen, members: &[Sha256Digest]) -> InfoHash {
+        (self.0)(piece_len, members)
+    }
+}
+
 /// As the service does it: the info hash follows from the content.
 fn form(piece_len: PieceLen, members: &[Sha256Digest]) -> InfoHash {
     InfoHash::of(format!("{piece_len:?} {members:?}").as_bytes())
 }
 
 fn assign(tracker: &mut Tracker, numbers: impl IntoIterator<Item = u32>, now: u64) -> Vec<Share> {
-    let shares = tracker.assign(&packages(numbers), seconds(now), form);
+    let shares = tracker.assign(&packages(numbers), seconds(now), &mut Forming(form));
     tracker.check_invariants();
     shares
 }
@@ -90,10 +103,11 @@ fn a_bundle_holds_one_class_and_no_more_than_its_limits() {
     let mut formed = Vec::new();
     let mut assign = |packages: &[HomePackage]| {
         formed.clear();
-        let mut shares = tracker(1000).assign(packages, Duration::ZERO, |piece_len, members| {
+        let mut forming = Forming(|piece_len, members: &[Sha256Digest]| {
             formed.push((piece_len, members.to_vec()));
             form(piece_len, members)
         });
+        let mut shares = tracker(1000).assign(packages, Duration::ZERO, &mut forming);
         shares.sort_by_key(|share| share.members.first().copied());
         (shares.iter().map(|share| share.members.len()).collect::<Vec<_>>(), formed.clone())
     };
@@ -171,6 +185,60 @@ fn peers_announces_and_plans_keep_a_home_alive() {
 }
 
 #[test]
+fn who_touches_too_many_homes_gets_one_of_their_size() {
+    let mut tracker = tracker(100);
+    for number in 0..40 {
+        assign(&mut tracker, [2 * number, 2 * number + 1], 0);
+    }
+    let few = assign(&mut tracker, (0..18).step_by(2), 1);
+    assert_eq!(few.len(), 9, "nine are not too many for nine packages");
+    let many = assign(&mut tracker, (0..40).step_by(2), 2);
+    let expected = Share { info_hash: small(0..40), formed: true, members: identities((0..40).step_by(2)) };
+    assert_eq!(many, [expected], "whole homes were merged, and the plan names what was asked for");
+    assert_eq!(assign(&mut tracker, 10..20, 3).len(), 1, "nor is anybody else's plan longer");
+    assert_eq!(assign(&mut tracker, 70..72, 3)[0].info_hash, small(70..72), "what was not touched stays");
+    let merged = (0..20).map(|home| small(2 * home..2 * home + 2)).collect::<Vec<_>>();
+    announce(&mut tracker, merged[0], None, IDLE);
+    let over = expire(&mut tracker, IDLE + 5);
+    assert_eq!(over.len(), merged.len() - 1, "nobody's homes any more");
+    assert!(!over.contains(&merged[0]), "its peers go on");
+}
+
+#[test]
+fn new_packages_are_merged_with_what_they_are_asked_with() {
+    let mut tracker = tracker(100);
+    for number in 0..10 {
+        assign(&mut tracker, [number], 0);
+    }
+    let shares = assign(&mut tracker, 0..12, 1);
+    assert_eq!(shares, [Share { info_hash: small(0..12), formed: true, members: identities(0..12) }]);
+}
+
+#[test]
+fn a_package_that_is_gone_from_the_repository_stays_with_its_peers() {
+    /// Knows all packages but one.
+    struct Without(Sha256Digest);
+    impl Bundler for Without {
+        fn can_move(&mut self, identity: &Sha256Digest, _: PieceLen) -> bool {
+            *identity != self.0
+        }
+        fn form(&mut self, piece_len: PieceLen, members: &[Sha256Digest]) -> InfoHash {
+            form(piece_len, members)
+        }
+    }
+    let mut tracker = tracker(100);
+    for number in 0..20 {
+        assign(&mut tracker, [2 * number, 2 * number + 1], 0);
+    }
+    let gone = identity(7);
+    let wanted = packages((0..40).step_by(2));
+    let shares = tracker.assign(&wanted, seconds(1), &mut Without(gone));
+    tracker.check_invariants();
+    assert_eq!(shares[0].info_hash, small((0..40).filter(|number| *number != 7)));
+    assert_eq!(tracker.home_of(&gone), Some(small(6..8)));
+}
+
+#[test]
 fn a_registered_bundle_is_no_home_and_goes_when_it_is_idle() {
     let mut tracker = tracker(100);
     let whole_set = InfoHash([9; 20]);
@@ -242,7 +310,7 @@ fn a_plan_never_loses_its_own_bundles_to_the_limit() {
         |number: u32, piece_len| HomePackage { identity: identity(number), piece_len, pieces: 1 };
     let mut wanted = packages([1]);
     wanted.extend(PieceLen::ALL.map(|piece_len| each_its_class(10 + piece_len as u32, piece_len)));
-    let shares = tracker.assign(&wanted, seconds(50), form);
+    let shares = tracker.assign(&wanted, seconds(50), &mut Forming(form));
     tracker.check_invariants();
     assert_eq!(shares.len(), 4);
     assert!(shares.iter().all(|share| tracker.knows(&share.info_hash)));
@@ -264,8 +332,8 @@ fn what_is_formed_again_before_its_end_was_reported_is_not_reported() {
 #[test]
 fn homes_survive_a_restart_and_the_last_one_wins() {
     let mut tracker = tracker(100);
-    tracker.restore(small(1..4), &identities(1..4), seconds(0));
-    tracker.restore(small(3..6), &identities(3..6), seconds(0));
+    tracker.restore(small(1..4), &packages(1..4), seconds(0));
+    tracker.restore(small(3..6), &packages(3..6), seconds(0));
     tracker.check_invariants();
     let shares = assign(&mut tracker, 1..6, 10);
     assert!(shares.iter().all(|share| !share.formed));
@@ -278,6 +346,31 @@ fn homes_survive_a_restart_and_the_last_one_wins() {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whoever asks for whatever: packages that live together do so ever after, no plan has more homes than it may, and
+    /// no package moves more often than a bundle can double.
+    #[test]
+    fn no_request_parts_what_lives_together(
+        requests in proptest::collection::vec(proptest::collection::btree_set(0_u32..300, 1..40), 1..120),
+    ) {
+        let mut tracker = tracker(1000);
+        let mut former: Vec<Option<InfoHash>> = vec![None; 300];
+        let mut moves = vec![0; 300];
+        for wanted in requests {
+            let homes_max = super::merging::homes_max(wanted.len());
+            let shares = assign(&mut tracker, wanted, 0);
+            prop_assert!(shares.len() <= homes_max, "{} homes", shares.len());
+            let homes: Vec<_> = (0..300).map(|number| tracker.home_of(&identity(number))).collect();
+            for (number, home) in former.iter().enumerate().filter(|(_, home)| home.is_some()) {
+                moves[number] += u32::from(homes[number] != *home);
+                let neighbour = former[number + 1..].iter().position(|other| other == home);
+                let neighbour = neighbour.map_or(number, |at| number + 1 + at);
+                prop_assert_eq!(homes[number], homes[neighbour]);
+            }
+            former = homes;
+        }
+        prop_assert!(moves.into_iter().all(|moves| moves <= 300_u32.ilog2()));
+    }
 
     /// Plans, peers and time in any order: every wanted package is in exactly one share, that share's bundle is known,
     /// two plans within the idle time put a package into the same one unless the limit interfered, and what was
@@ -295,7 +388,7 @@ proptest! {
             let wanted = start..start + len;
             match kind {
                 0..6 => {
-                    let shares = tracker.assign(&packages(wanted.clone()), seconds(now), form);
+                    let shares = tracker.assign(&packages(wanted.clone()), seconds(now), &mut Forming(form));
                     let mut members: Vec<_> = shares.iter().flat_map(|share| share.members.clone()).collect();
                     members.sort_unstable();
                     prop_assert_eq!(members, identities(wanted));
