@@ -49,6 +49,8 @@ enum Figure {
     Build,
     /// Sets never seen before, made of packages that were.
     Seen,
+    /// Sets whose packages live in twenty of five thousand homes.
+    Homes,
     /// Plans of known sets.
     Plans,
     /// Announces, pure and over HTTP.
@@ -102,6 +104,7 @@ impl Figure {
         match self {
             Self::Build => "build",
             Self::Seen => "seen",
+            Self::Homes => "homes",
             Self::Plans => "plans",
             Self::Tracker => "tracker",
             Self::Catalog => "catalog",
@@ -133,6 +136,7 @@ impl Figure {
         match self {
             Self::Build => figures::build::measure(bench, board),
             Self::Seen => figures::seen::measure(bench, board),
+            Self::Homes => figures::homes::measure(bench, board),
             Self::Plans => figures::plans::measure(bench, board),
             Self::Tracker => figures::tracker::measure(bench, board),
             Self::Catalog => figures::catalog::measure(bench, board),

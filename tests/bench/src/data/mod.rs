@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 pub(crate) mod catalog;
+pub(crate) mod holes;
 pub(crate) mod packages;
 mod random;
 pub(crate) mod rpms;

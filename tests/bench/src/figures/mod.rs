@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod crowd;
 pub(crate) mod crowd10k;
+pub(crate) mod homes;
 pub(crate) mod host;
 pub(crate) mod idle;
 pub(crate) mod pair;
@@ -15,10 +16,11 @@ pub(crate) mod webseed;
 
 use std::net::SocketAddr;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use pkgtorrent_protocol::plan::Plan;
 use pkgtorrent_protocol::{PackageDigest, PeerId};
 use pkgtorrent_test_support::ask;
+use pkgtorrent_test_support::http::Response;
 
 use crate::data::Random;
 use crate::data::packages::Package;
@@ -49,6 +51,14 @@ fn introduce(service: SocketAddr, packages: &[PackageDigest]) -> anyhow::Result<
         Ok(plan)
     });
     plans.collect()
+}
+
+/// What the service says that its handler took.
+fn handler_ms(response: &Response) -> anyhow::Result<f64> {
+    let timing = response.header("server-timing").context("the plan has no Server-Timing")?;
+    let duration = timing.split([';', ',']).find_map(|part| part.trim().strip_prefix("dur="));
+    let duration = duration.with_context(|| format!("Server-Timing without a duration: {timing:?}"))?;
+    duration.parse().with_context(|| format!("Server-Timing: {timing:?}"))
 }
 
 /// The name of one of many pretended hosts.

@@ -3,9 +3,9 @@
 use anyhow::Context;
 use pkgtorrent_protocol::PackageDigest;
 use pkgtorrent_test_support::ask;
-use pkgtorrent_test_support::http::{Connection, Request, Response};
+use pkgtorrent_test_support::http::{Connection, Request};
 
-use super::{check_whole, digests, introduce, peer_id, port};
+use super::{check_whole, digests, handler_ms, introduce, peer_id, port};
 use crate::bench::{Bench, milliseconds, timed};
 use crate::data::Random;
 use crate::data::packages::{Packages, Repository};
@@ -61,12 +61,4 @@ pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<(
     // What a request costs that does nothing: on a busy machine the tail of both is the wait for a core.
     board.add("seen", "/healthz in between, p99 at the client", &each(&noise, 99.0), Target::None);
     Ok(())
-}
-
-/// What the service says that its handler took.
-fn handler_ms(response: &Response) -> anyhow::Result<f64> {
-    let timing = response.header("server-timing").context("the plan has no Server-Timing")?;
-    let duration = timing.split([';', ',']).find_map(|part| part.trim().strip_prefix("dur="));
-    let duration = duration.with_context(|| format!("Server-Timing without a duration: {timing:?}"))?;
-    duration.parse().with_context(|| format!("Server-Timing: {timing:?}"))
 }
