@@ -2,16 +2,18 @@
 //! However long it goes on, and whoever asks for odd sets, plans stay short, bundles do not become more from week to
 //! week, and hardly a first copy is fetched that somebody has already.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddr};
+mod sharing;
+
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen, Sha256Digest};
-use pkgtorrent_tracker::{Announce, Bundler, HomePackage, Settings, Share, Tracker};
+use pkgtorrent_protocol::InfoHash;
+use pkgtorrent_tracker::Announce;
 use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-const MINUTE: u64 = 60;
+use sharing::{MINUTE, NAMES, Package, SEEDING, Sharing, address, peer_id, zipf};
+
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const DAYS: u64 = 42;
@@ -19,42 +21,11 @@ const DAYS: u64 = 42;
 const HOSTS: usize = 400;
 const ROLES: usize = 25;
 
-/// Names in the repository, the most popular first, and how many of them a role has installed.
-const NAMES: usize = 2000;
+/// Names that a role has installed.
 const NAMES_PER_ROLE: usize = 250;
 
 /// Versions that are published on a working day.
 const NEW_PER_DAY: usize = 120;
-
-/// How long a host shares what it fetched.
-const SEEDING: u64 = 15 * MINUTE;
-
-/// Info hashes follow from the content, as in the service; the repository keeps every version.
-struct ByContent;
-
-impl Bundler for ByContent {
-    fn can_move(&mut self, _: &Sha256Digest, _: PieceLen) -> bool {
-        true
-    }
-
-    fn form(&mut self, piece_len: PieceLen, members: &[Sha256Digest]) -> InfoHash {
-        let mut text = format!("{piece_len:?}");
-        members.iter().for_each(|member| text.push_str(&member.to_string()));
-        InfoHash::of(text.as_bytes())
-    }
-}
-
-/// A package: a name of the repository in one version, which is the day it was published.
-type Package = (usize, u64);
-
-fn home_package((name, version): Package) -> HomePackage {
-    let mut random = Pcg64Mcg::seed_from_u64((name as u64) << 32 | version);
-    let mut bytes = [0; 32];
-    random.fill_bytes(&mut bytes);
-    // One in twelve is larger than a mebibyte, and no other is larger than twelve pieces.
-    let piece_len = if name % 12 == 5 { PieceLen::Medium } else { PieceLen::Small };
-    HomePackage { identity: Sha256Digest(bytes), piece_len, pieces: 1 + random.next_u32() % 12 }
-}
 
 /// Who meddles beside the roles.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,7 +39,7 @@ enum Oddity {
 }
 
 struct Fleet {
-    tracker: Tracker,
+    sharing: Sharing,
     oddity: Oddity,
     random: Pcg64Mcg,
     /// What the roles have installed.
@@ -77,9 +48,6 @@ struct Fleet {
     versions: Vec<u64>,
     /// What day each host has upgraded to.
     upgraded: Vec<u64>,
-    /// Until when some host shares a package in a bundle, and in any.
-    shared: HashMap<(InfoHash, Sha256Digest), u64>,
-    shared_anywhere: HashMap<Sha256Digest, u64>,
     /// What the canary shares, and until when.
     of_canary: Vec<(InfoHash, u64)>,
     outcome: Outcome,
@@ -89,30 +57,22 @@ struct Fleet {
 struct Outcome {
     /// How many bundles each plan of an upgrade had.
     plans: Vec<usize>,
-    /// Pieces that had to come from the origin, and that would have if everybody met.
-    fetched: u64,
-    needed: u64,
+    first_copies: f64,
     /// How many bundles are shared at the end of each upgrade.
     bundles: Vec<usize>,
 }
 
 impl Fleet {
     fn new(seed: u64, oddity: Oddity) -> Self {
-        // A peer counts as gone after two and a half intervals: so that a host that joined once is there as long as it
-        // seeds, without an announce a minute.
-        let settings =
-            Settings { flood: None, ..Settings::with_interval(Duration::from_secs(SEEDING * 2 / 5)) };
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let roles = (0..ROLES).map(|_| role(&mut random)).collect();
         Self {
-            tracker: Tracker::new(settings, seed),
+            sharing: Sharing::new(seed),
             oddity,
             random,
             roles,
             versions: vec![0; NAMES],
             upgraded: vec![0; HOSTS],
-            shared: HashMap::new(),
-            shared_anywhere: HashMap::new(),
             of_canary: Vec::new(),
             outcome: Outcome::default(),
         }
@@ -120,35 +80,6 @@ impl Fleet {
 
     fn below(&mut self, end: usize) -> usize {
         self.random.next_u64() as usize % end
-    }
-
-    /// A host asks for packages, and joins the swarms of its plan.
-    fn join(&mut self, host: usize, wanted: &[HomePackage], now: u64) -> Vec<Share> {
-        let at = Duration::from_secs(now);
-        let shares = self.tracker.assign(wanted, at, &mut ByContent);
-        assert_eq!(shares.iter().map(|share| share.members.len()).sum::<usize>(), wanted.len());
-        let bundles: Vec<InfoHash> = shares.iter().map(|share| share.info_hash).collect();
-        self.tracker.join(&bundles, peer_id(host), address(host), 25, at).expect("its bundles are known");
-        shares
-    }
-
-    /// A host gets packages and shares them for so long; gives the bundles of its plan.
-    fn fetch(&mut self, host: usize, wanted: &[Package], now: u64, seeding: u64) -> Vec<InfoHash> {
-        let packages: Vec<HomePackage> = wanted.iter().copied().map(home_package).collect();
-        let shares = self.join(host, &packages, now);
-        let pieces: HashMap<Sha256Digest, u32> = packages.iter().map(|it| (it.identity, it.pieces)).collect();
-        for Share { info_hash, members, .. } in &shares {
-            for member in members {
-                let here = self.shared.entry((*info_hash, *member)).or_insert(0);
-                let anywhere = self.shared_anywhere.entry(*member).or_insert(0);
-                let pieces = u64::from(pieces[member]);
-                self.outcome.fetched += if *here < now { pieces } else { 0 };
-                self.outcome.needed += if *anywhere < now { pieces } else { 0 };
-                *here = (now + seeding).max(*here);
-                *anywhere = (now + seeding).max(*anywhere);
-            }
-        }
-        shares.into_iter().map(|share| share.info_hash).collect()
     }
 
     /// A night's upgrades, within ten minutes; some hosts are not there.
@@ -168,13 +99,11 @@ impl Fleet {
             if self.below(100) < 15 || wanted.is_empty() {
                 continue;
             }
-            let bundles = self.fetch(host, &wanted, now, SEEDING);
+            let bundles = self.sharing.fetch(host, &wanted, now, SEEDING);
             self.outcome.plans.push(bundles.len());
             self.upgraded[host] = day;
         }
-        let end = start + 10 * MINUTE;
-        let shared = self.shared.iter().filter(|(_, until)| **until >= end).map(|((bundle, _), _)| *bundle);
-        self.outcome.bundles.push(shared.collect::<HashSet<_>>().len());
+        self.outcome.bundles.push(self.sharing.bundles(start + 10 * MINUTE));
     }
 
     /// New versions are published in the evening, except at the weekend.
@@ -193,21 +122,20 @@ impl Fleet {
         let host = self.below(HOSTS);
         let wanted: BTreeSet<usize> = (0..=self.below(8)).map(|_| self.below(NAMES)).collect();
         let wanted: Vec<Package> = wanted.into_iter().map(|name| (name, self.versions[name])).collect();
-        self.fetch(host, &wanted, now, SEEDING);
+        self.sharing.fetch(host, &wanted, now, SEEDING);
     }
 
     /// The meddler asks for one to three packages that have nothing to do with each other.
     fn meddle(&mut self, now: u64) {
         let wanted: BTreeSet<usize> = (0..=self.below(3)).map(|_| zipf(&mut self.random)).collect();
         let wanted: Vec<Package> = wanted.into_iter().map(|name| (name, self.versions[name])).collect();
-        let wanted: Vec<HomePackage> = wanted.into_iter().map(home_package).collect();
-        self.join(HOSTS + 1, &wanted, now);
+        self.sharing.join(HOSTS + 1, &wanted, now);
     }
 
     /// The canary installs what was published, one by one.
     fn try_out(&mut self, news: &[Package], now: u64) {
         for package in news {
-            let bundles = self.fetch(HOSTS, std::slice::from_ref(package), now, 2 * DAY);
+            let bundles = self.sharing.fetch(HOSTS, std::slice::from_ref(package), now, 2 * DAY);
             self.of_canary.extend(bundles.into_iter().map(|bundle| (bundle, now + 2 * DAY)));
         }
     }
@@ -219,27 +147,12 @@ impl Fleet {
             let (peer_id, address) = (peer_id(HOSTS), address(HOSTS));
             let announce =
                 Announce { info_hash: *info_hash, peer_id, address, complete: true, event: None, wanted: 0 };
-            self.tracker
+            self.sharing
+                .tracker
                 .announce(&announce, Duration::from_secs(now))
                 .expect("a bundle with a peer is known");
         }
     }
-}
-
-fn address(host: usize) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + host as u32), 6881))
-}
-
-fn peer_id(host: usize) -> PeerId {
-    let mut bytes = [0; 20];
-    bytes[..8].copy_from_slice(&host.to_le_bytes());
-    PeerId(bytes)
-}
-
-/// A name by Zipf's law: the first is asked for twice as often as the second.
-fn zipf(random: &mut Pcg64Mcg) -> usize {
-    let unit = random.next_u64() as f64 / u64::MAX as f64;
-    ((NAMES as f64).powf(unit) as usize).min(NAMES) - 1
 }
 
 fn role(random: &mut Pcg64Mcg) -> Vec<usize> {
@@ -273,10 +186,11 @@ fn live(seed: u64, oddity: Oddity) -> Outcome {
             if oddity == Oddity::Meddler && (hour == 1 || hour == 23) {
                 (0..150).for_each(|minute| fleet.meddle(now + minute * 20));
             }
-            fleet.tracker.expire(Duration::from_secs(now + HOUR - 1));
+            fleet.sharing.tracker.expire(Duration::from_secs(now + HOUR - 1));
         }
     }
     fleet.outcome.plans.sort_unstable();
+    fleet.outcome.first_copies = fleet.sharing.first_copies();
     fleet.outcome
 }
 
@@ -299,7 +213,7 @@ impl Outcome {
 fn check(oddity: Oddity, first_copies_max: f64) {
     for seed in 1..=3 {
         let outcome = live(seed, oddity);
-        let first_copies = outcome.fetched as f64 / outcome.needed as f64;
+        let first_copies = outcome.first_copies;
         let (median, p99) = (outcome.plan(50), outcome.plan(99));
         let (early, late) = (outcome.bundles(1..3), outcome.bundles(4..6));
         let what = format!(
