@@ -62,6 +62,21 @@ fn who_comes_later_gets_everything_from_who_was_there() {
 }
 
 #[test]
+fn what_is_gone_from_the_mirror_is_fetched_from_who_has_it() {
+    let site = site();
+    let hosts = [Agent::new(), Agent::new()];
+    fetch(&hosts[0], &site);
+    site.repository.remove(&site.packages[0]);
+    site.repository.list(&site.packages[1..]);
+    let listed = site.packages.len() - 1;
+    wait_for("a catalog without the package", HEARD_WITHIN, || {
+        (site.service.metric("pkgtorrent_catalog_packages") == listed as f64).then_some(())
+    });
+    let fetched = fetch(&hosts[1], &site);
+    assert!(fetched.bytes().peers >= site.packages[0].size, "{fetched:?}");
+}
+
+#[test]
 fn who_comes_at_once_shares_the_first_copy() {
     let site = site();
     let hosts = [Agent::new(), Agent::new(), Agent::new()];
