@@ -6,8 +6,8 @@
 //!
 //! Three things keep this from doing harm:
 //! - Homes are merged whole. Taking out just what one request wants would leave the rest behind for the next one, which
-//!   takes it back: forty roles that share the usual packages then fetch them a hundred times. Merging alone comes to
-//!   an end, and no request, however odd, ever makes another one touch more homes than before.
+//!   takes it back: roles that share the usual packages would fetch them again and again. Merging alone comes to an
+//!   end, and no request, however odd, ever makes another one touch more homes than before.
 //! - What a package's home grows by is at least what it was: the largest home that is merged is no larger than the others
 //!   together. Whoever shares the old bundle is not met in the new one, so that a first copy may be fetched again: of no
 //!   byte more often than a bundle can double. What is not merged by this rule has more than all smaller ones together,
