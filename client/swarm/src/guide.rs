@@ -154,6 +154,14 @@ impl Crowd {
         self.guide.guidance == Guidance::None || self.guide.waits >= waits_max
     }
 
+    /// This host has something to do, or did something, on its own. That is a reason to wait for peers, but for a host that
+    /// has waited in vain already and has still reached nobody.
+    pub(crate) fn goes_on(&mut self, now: Duration) {
+        if !self.links.is_empty() || !self.guide.has_waited_in_vain() {
+            self.guide.lives(now);
+        }
+    }
+
     /// Whether a missing piece may be asked of the origin although there are peers.
     pub(crate) fn may_fetch(&self, piece: u32) -> bool {
         if self.is_alone() {
@@ -221,7 +229,7 @@ impl Swarm {
             let is_news = lease.iter().cloned().flatten().any(|piece| !crowd.guide.leased.get(piece));
             crowd.guide.set_lease(lease);
             if is_news {
-                crowd.guide.lives(now);
+                crowd.goes_on(now);
                 self.note(Happening::Leased { bundle, pieces });
             }
         }

@@ -43,7 +43,7 @@ impl Swarm {
             source.succeed();
         }
         if let Some(crowd) = self.crowds.get_mut(&bundle) {
-            crowd.guide.lives(self.now);
+            crowd.goes_on(self.now);
             crowd.guide.brought = self.now;
             self.received.add(crowd.piece_len(piece), self.now);
         }
