@@ -6,7 +6,8 @@ use std::time::Duration;
 use pkgtorrent_protocol::announce::{LeaseWish, PieceRange};
 use rand_pcg::Pcg64Mcg;
 
-use super::{LeaseCounts, Leases, STARVED_MAX, STRETCHES_MAX, Speaker, Stretch, Terms};
+use super::granting::STARVED_MAX;
+use super::{LeaseCounts, Leases, STRETCHES_MAX, Speaker, Stretch, Terms};
 
 const TTL: Duration = Duration::from_secs(10);
 

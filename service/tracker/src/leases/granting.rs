@@ -1,0 +1,223 @@
+//! What a host that asks is leased: what is free, else a part of what another holds, and if it starves even what is out.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand_pcg::Pcg64Mcg;
+
+use super::ranges::{self, Range};
+use super::{Leases, STRETCHES_MAX, Speaker, Stretch, Terms};
+use crate::walk::below;
+
+/// With so many holders, who holds nothing takes nothing from one that brings some. All holders share the origin's line:
+/// the more they are, the later the first piece of each is whole, and the more ranges reach into what has become
+/// another's meanwhile. The fewer, the more hosts wait for one that has something new while their own lines idle.
+const HOLDERS_MAX: usize = 16;
+
+/// The most hosts of a swarm that have pieces because they starve: so many at once do not overrun an origin, and they
+/// feed the others.
+pub(super) const STARVED_MAX: usize = 8;
+
+/// What a starved host gets at least, if it lacks so many pieces: enough that it is not asking all the time.
+const STARVED_PIECES_MIN: u32 = 8;
+
+/// A holder may bring nothing for so long at least: it reports twice a second.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+
+/// For how long a host that got nothing goes before others that hold something already. Waiting hosts ask every second.
+const WAITING: Duration = Duration::from_secs(2);
+impl Leases {
+    /// Leases what is free, else half of what another holds, and to a starved host what is out.
+    pub(super) fn grant(
+        &mut self,
+        speaker: &Speaker,
+        lacks: &[Range],
+        starved: bool,
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) {
+        let host = speaker.address;
+        let held = self.hosts.get(&host).map_or(0, |known| known.held);
+        let is_waited_for =
+            self.waiting.is_some_and(|(waiting, at)| waiting != host && now.saturating_sub(at) <= WAITING);
+        let granted = (!speaker.seeded
+            && (self.lease_free(host, lacks, held, is_waited_for, now, terms)
+                || self.steal(speaker, lacks, held, now, terms)))
+            || (starved && held == 0 && self.lease_to_starved(host, lacks, now, terms));
+        if !granted && held == 0 && !lacks.is_empty() {
+            self.waiting = Some((host, now));
+        } else if !is_waited_for {
+            self.waiting = None;
+        }
+    }
+
+    /// The longest free stretch, or all of them if nobody else holds anything or waits.
+    fn lease_free(
+        &mut self,
+        host: SocketAddr,
+        lacks: &[Range],
+        held: u32,
+        is_waited_for: bool,
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) -> bool {
+        if self.free == 0 || (held > 0 && is_waited_for) {
+            return false;
+        }
+        let mut free = self.free_within(lacks);
+        let is_alone = !is_waited_for && self.stretches.values().all(|stretch| stretch.holder == host);
+        if !is_alone {
+            free = longest(free, terms.random).into_iter().collect();
+        }
+        let lease = Stretch { end: 0, holder: host, since: now, starved: false };
+        free.into_iter().filter(|&range| self.lease(range, lease, terms)).count() > 0
+    }
+
+    fn free_within(&self, lacks: &[Range]) -> Vec<Range> {
+        let mut free = Vec::new();
+        for &range in lacks {
+            let mut from = range.start;
+            for leased in self.leased_within(range) {
+                self.unreported(Range { start: from, end: leased.start }, &mut free);
+                from = leased.end;
+            }
+            self.unreported(Range { start: from, end: range.end }, &mut free);
+        }
+        free
+    }
+
+    /// The parts of a range that no host has reported.
+    fn unreported(&self, range: Range, found: &mut Vec<Range>) {
+        let mut start = range.start;
+        while start < range.end {
+            let copies = &self.copies[start as usize..range.end as usize];
+            let skipped = copies.iter().take_while(|&&copies| copies > 0).count() as u32;
+            let len = copies[skipped as usize..].iter().take_while(|&&copies| copies == 0).count() as u32;
+            start += skipped;
+            if len > 0 {
+                found.push(Range { start, end: start + len });
+            }
+            start += len;
+        }
+    }
+
+    /// Takes the second half of the longest stretch of another, as far as the host can use it and its holder is not at it.
+    fn steal(
+        &mut self,
+        speaker: &Speaker,
+        lacks: &[Range],
+        held: u32,
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) -> bool {
+        let host = speaker.address;
+        if self.stretches.len() >= STRETCHES_MAX {
+            return false;
+        }
+        let is_crowded = held == 0 && self.holding() >= HOLDERS_MAX;
+        let mut takeable = Vec::new();
+        for (&start, stretch) in self.stretches.iter().filter(|(_, it)| it.holder != host && !it.starved) {
+            let whole = Range { start, end: stretch.end };
+            let is_stale = self.is_stale(stretch, now, terms.ttl);
+            // Who holds something already takes of those only who hold more.
+            if whole.len() > held && (!is_crowded || is_stale) {
+                // What a holder is at stays its own, unless it has brought nothing for long.
+                let open = if is_stale { start } else { start + speaker.at_once };
+                let halves = ranges::overlaps(lacks, whole).map(|part| {
+                    let half = part.end - (part.len() / 2).max(1);
+                    Range { start: half.max(open).min(part.end), ..part }
+                });
+                takeable.extend(halves.filter(|half| half.len() > 0));
+            }
+        }
+        let Some(taken) = longest(takeable, terms.random) else { return false };
+        self.cut(taken, |_| true);
+        let lease = Stretch { end: 0, holder: host, since: now, starved: false };
+        let is_leased = self.lease(taken, lease, terms);
+        terms.counts.stolen += u64::from(is_leased);
+        is_leased
+    }
+
+    /// How many hosts hold something.
+    fn holding(&self) -> usize {
+        self.hosts.values().filter(|host| host.held > 0).count()
+    }
+
+    /// How long a holder may bring nothing: twice as long as others take. One on a slow line keeps nobody waiting.
+    fn patience(&self, ttl: Duration) -> Duration {
+        let most = ttl / 2;
+        self.pace.map_or(most, |pace| (2 * pace).clamp(PATIENCE_MIN.min(most), most))
+    }
+
+    /// Whether a holder has brought nothing for long.
+    fn is_stale(&self, stretch: &Stretch, now: Duration, ttl: Duration) -> bool {
+        let idle_since = self.hosts.get(&stretch.holder).map(|host| host.reported_at.max(stretch.since));
+        idle_since.is_none_or(|since| now.saturating_sub(since) > self.patience(ttl))
+    }
+
+    /// Leases a share of all that a starved host lacks, the pieces first that the fewest have.
+    fn lease_to_starved(
+        &mut self,
+        host: SocketAddr,
+        lacks: &[Range],
+        now: Duration,
+        terms: &mut Terms<'_>,
+    ) -> bool {
+        let mut others: Vec<SocketAddr> =
+            self.stretches.values().filter(|it| it.starved).map(|it| it.holder).collect();
+        others.sort_unstable();
+        others.dedup();
+        if others.len() >= STARVED_MAX {
+            return false;
+        }
+        let lacked: u32 = lacks.iter().map(Range::len).sum();
+        let mut left = (lacked / (1 + others.len() as u32)).max(STARVED_PIECES_MIN);
+        let mut runs = self.unleased_by_copies(lacks);
+        // Stable: runs that are alike stay in the order of the bundle, from a random one on.
+        let turn = below(terms.random, runs.len() as u64) as usize;
+        runs.rotate_left(turn);
+        runs.sort_by_key(|&(copies, run)| (copies, std::cmp::Reverse(run.len())));
+        let lease = Stretch { end: 0, holder: host, since: now, starved: true };
+        let mut granted = false;
+        for (_, run) in runs {
+            let run = Range { end: run.end.min(run.start + left), ..run };
+            if run.len() > 0 && self.lease(run, lease, terms) {
+                left -= run.len();
+                terms.counts.starved += 1;
+                granted = true;
+            }
+        }
+        granted
+    }
+
+    /// What nobody holds, as stretches of which equally many hosts have reported all pieces.
+    fn unleased_by_copies(&self, lacks: &[Range]) -> Vec<(u8, Range)> {
+        let mut runs: Vec<(u8, Range)> = Vec::new();
+        for &range in lacks {
+            let leased: Vec<Range> = self.leased_within(range).collect();
+            let mut leased = leased.into_iter().peekable();
+            let mut piece = range.start;
+            while piece < range.end {
+                if let Some(held) = leased.next_if(|held| held.start <= piece) {
+                    piece = held.end;
+                    continue;
+                }
+                let copies = self.copies[piece as usize];
+                match runs.last_mut() {
+                    Some((same, run)) if *same == copies && run.end == piece => run.end += 1,
+                    _ => runs.push((copies, Range { start: piece, end: piece + 1 })),
+                }
+                piece += 1;
+            }
+        }
+        runs
+    }
+}
+
+/// The longest range, a random one of several.
+fn longest(ranges: Vec<Range>, random: &mut Pcg64Mcg) -> Option<Range> {
+    let len = ranges.iter().map(Range::len).max()?;
+    let mut longest: Vec<Range> = ranges.into_iter().filter(|range| range.len() == len).collect();
+    let chosen = below(random, longest.len() as u64) as usize;
+    Some(longest.swap_remove(chosen))
+}
