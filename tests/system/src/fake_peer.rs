@@ -45,7 +45,7 @@ pub struct FakePeer {
     address: SocketAddr,
     peer_id: PeerId,
     shared: Arc<Shared>,
-    // Of one that never accepts: it listens as long as it lives.
+    // Of one that never accepts, or does not even listen: the port is its own as long as it lives.
     _listener: Option<TcpListener>,
 }
 
@@ -60,12 +60,14 @@ impl FakePeer {
     /// A peer with such manners. The name tells it from others.
     #[must_use]
     pub fn start(name: u8, manner: Manner) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on 127.0.0.1");
+        let listener = match manner {
+            Manner::Absent => bound().expect("a free port on 127.0.0.1"),
+            _ => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on 127.0.0.1"),
+        };
         let address = listener.local_addr().expect("its address");
         let (peer_id, shared) = (PeerId([name; 20]), Arc::new(Shared::default()));
         let kept = match manner {
-            Manner::Absent => None,
-            Manner::NeverAccepts => Some(listener),
+            Manner::Absent | Manner::NeverAccepts => Some(listener),
             _ => {
                 let of_thread = Arc::clone(&shared);
                 thread::spawn(move || accept(&listener, peer_id, manner, &of_thread));
@@ -113,6 +115,14 @@ impl Drop for FakePeer {
         // Wakes the thread that waits for a connection.
         let _ = TcpStream::connect(self.address);
     }
+}
+
+/// A socket that has a port and does not listen: calls are refused, and no other test's agent takes the port meanwhile.
+fn bound() -> std::io::Result<TcpListener> {
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)?;
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(socket.into())
 }
 
 fn accept(listener: &TcpListener, peer_id: PeerId, manner: Manner, shared: &Arc<Shared>) {

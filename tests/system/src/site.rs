@@ -1,6 +1,7 @@
 //! A small mirror behind the real service, for tests of what goes over HTTP.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use pkgtorrent_protocol::PackageDigest;
 use pkgtorrent_protocol::metainfo::BUNDLE_NAME;
@@ -15,6 +16,9 @@ pub const ODD_NAMES: [&str; 5] = [
     "question?mark#and%2Fslash.rpm",
     "100%.rpm",
 ];
+
+/// How many sites there are apart from others.
+static SITES: AtomicU32 = AtomicU32::new(1);
 
 /// The service with a repository of files whose metadata lists them by SHA-256.
 #[derive(Debug)]
@@ -39,12 +43,24 @@ impl Site {
     /// As [`Self::start`], with more to say about how the service starts.
     #[must_use]
     pub fn start_with(files: &[(&str, usize)], adapt: impl FnOnce(Launch) -> Launch) -> Self {
+        Self::start_seeded(files, 0, adapt)
+    }
+
+    /// As [`Self::start`], with packages that no other site has: a host of another test that was told of a host, whose port
+    /// one of this test has taken over, would otherwise be a peer here.
+    #[must_use]
+    pub fn start_apart(files: &[(&str, usize)], config: &str) -> Self {
+        let seed = u64::from(SITES.fetch_add(1, Ordering::Relaxed)) << 32;
+        Self::start_seeded(files, seed, |launch| launch.config(config))
+    }
+
+    fn start_seeded(files: &[(&str, usize)], seed: u64, adapt: impl FnOnce(Launch) -> Launch) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the mirror");
         let repository = Repository::create(directory.path().join("root/repo"));
         let packages: Vec<Package> = files
             .iter()
             .enumerate()
-            .map(|(seed, &(name, size))| repository.add_blob(name, size, seed as u64))
+            .map(|(index, &(name, size))| repository.add_blob(name, size, seed + index as u64))
             .collect();
         repository.list(&packages);
         let launch = Launch::new(&directory.path().join("root"), &directory.path().join("state"));

@@ -33,7 +33,7 @@ const PLAN_DELAY: Duration = Duration::from_secs(2);
 const SLOW: &str = "upload_limit = 400_000\n";
 
 fn site() -> Site {
-    Site::start(&FILES, "")
+    Site::start_apart(&FILES, "")
 }
 
 fn fetch(agent: &Agent, service: &str, site: &Site) -> Fetched {
