@@ -20,9 +20,8 @@ const TICKS_PER_SURVEY: u32 = 20;
 /// A crowd that takes so many times what each host would need for itself from the origin, one after the other, is stuck.
 const PATIENCE: f64 = 2.0;
 
-/// What a crowd may take beside that: starting, noticing peers that are gone, and for clients of other makes that have not
-/// met anybody the minute until they ask the tracker again.
-const PATIENCE_MORE: Duration = Duration::from_secs(100);
+/// What a crowd may take beside that: starting, and noticing peers that are gone.
+const PATIENCE_MORE: Duration = Duration::from_secs(60);
 
 /// What is to happen.
 #[derive(Debug, Clone, Copy)]

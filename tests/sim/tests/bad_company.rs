@@ -18,16 +18,15 @@ fn assert_soon(outcome: &Outcome, last_max: f64) {
 }
 
 #[test]
-fn liars_and_nobody_else_are_banned_and_they_cost_little() {
+fn liars_are_banned_by_everybody_who_meets_them_and_cost_little() {
     let honest = simulate(Scenario::install(1, 20)).last();
-    let outcome = simulate(Scenario { liars: 2, ..Scenario::install(1, 20) });
+    let outcome = simulate(Scenario { liars: 2, dials_max: 30, ..Scenario::install(1, 20) });
     assert!(outcome.last().as_secs_f64() <= honest.as_secs_f64() * 1.2, "{outcome}");
     let liars: BTreeSet<u32> =
         (0_u32..).zip(&outcome.hosts).filter(|(_, host)| host.is_liar).map(|(index, _)| index).collect();
     assert_eq!(liars.len(), 2);
-    // Not everybody meets both.
-    assert!(outcome.ordinary().all(|host| host.banned.is_subset(&liars)), "{outcome}");
-    assert!(outcome.ordinary().filter(|host| !host.banned.is_empty()).count() > 10, "{outcome}");
+    // With so many calls everybody meets both.
+    assert!(outcome.ordinary().all(|host| host.banned == liars), "{outcome}");
     assert_eq!(outcome.liars_banned(), 1.0);
 }
 

@@ -20,7 +20,8 @@ use crate::peer::{
 const DIALLED_MAX: usize = 10;
 const LINKS_MAX: usize = 80;
 
-/// How many peers of one bundle are remembered to be called when others cannot be reached: as many as the tracker names.
+/// How many peers of one bundle are remembered to be called when others cannot be reached: more than the tracker names
+/// at once.
 const CANDIDATES_MAX: usize = 64;
 
 /// How the names of our own program's peers begin, in any version.
