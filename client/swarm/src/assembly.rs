@@ -70,6 +70,10 @@ impl Assembly {
 
     /// Asks this link for the first open block.
     pub(crate) fn ask_open(&mut self, link: LinkId) -> Option<Block> {
+        // Asked for every block that comes, of pieces whose blocks are mostly under way.
+        if !self.has_open() {
+            return None;
+        }
         let index = self.blocks.iter().position(|state| *state == BlockState::Open)?;
         self.blocks[index] = BlockState::Asked(vec![link]);
         self.open -= 1;
