@@ -20,6 +20,12 @@ const STARVED_CONNECTIONS: usize = 2;
 /// ... and of one that has reached none of them.
 const LONELY_CONNECTIONS: usize = 3;
 
+/// A host that is alone asks for so many of the stretches that a holder of first copies is left in peace with, one behind
+/// the other, and for as much more as has come. Who arrives together with it is leased what lies behind them, and what
+/// it has asked for by then beyond its lease is sent twice. Where it stays alone, what it asks for doubles with each round
+/// trip.
+const OPENING_STRETCHES: u32 = 2;
+
 /// What an idle connection is for.
 pub(crate) enum Next {
     /// These pieces of a file, from this source.
@@ -151,19 +157,21 @@ impl Swarm {
     }
 
     /// The file of fewest requests, and among those the one that was wanted first: so small files come side by side,
-    /// and large ones are shared among the connections that are left.
+    /// and large ones are shared among the connections that are left. At first they come one after the other.
     fn choose_alone(&self) -> Next {
         let mut best: Option<(usize, FileKey, SourceId)> = None;
         let mut until: Option<Duration> = None;
         for (key, file) in self.files.incomplete() {
-            if best.is_some_and(|(requests, ..)| requests <= file.requests)
+            let Some(crowd) = self.crowds.get(&key.bundle).filter(|crowd| crowd.is_alone()) else { continue };
+            let requests = if crowd.is_opening() { 0 } else { file.requests };
+            if best.is_some_and(|(fewest, ..)| fewest <= requests)
                 || !file.has_attempts_left(&self.settings)
-                || !self.crowds.get(&key.bundle).is_some_and(Crowd::is_alone)
+                || self.has_asked_enough(key.bundle)
             {
                 continue;
             }
             match self.sources.choose(key, file, self.now) {
-                Choice::Ask(source) => best = Some((file.requests, key, source)),
+                Choice::Ask(source) => best = Some((requests, key, source)),
                 Choice::Wait { until: ready } => until = Some(until.map_or(ready, |until| until.min(ready))),
                 Choice::AfterRequest | Choice::Nobody => {}
             }
@@ -218,6 +226,39 @@ impl Swarm {
         let Run { first, pieces: missing } = pieces.missing_run()?;
         let run_len = pieces.run_len(Run { first, pieces: missing });
         let taken = share(&self.settings, pieces.piece_len(), run_len, self.files.missing_len());
-        Some(Run { first, pieces: taken })
+        let crowd = self.crowds.get(&key.bundle)?;
+        Some(Run { first, pieces: taken.min(crowd.stride(self.settings.connections())) })
+    }
+
+    /// Whether a host that is alone has asked for as much as it should.
+    pub(crate) fn has_asked_enough(&self, bundle: BundleId) -> bool {
+        let Some(crowd) = self.crowds.get(&bundle) else { return true };
+        let under_way = self.requests.iter().filter(|(_, request)| request.file.bundle == bundle);
+        let run_len = |request: &Request| {
+            let file = self.files.get(request.file);
+            file.map_or(0, |file| file.pieces.run_len(request.run))
+        };
+        let asked: u64 = under_way.map(|(_, request)| run_len(request)).sum();
+        asked >= crowd.opening_len() + crowd.guide.from_origin
+    }
+}
+
+impl Crowd {
+    /// How many bytes a host that is alone asks for before any have come.
+    fn opening_len(&self) -> u64 {
+        let piece_len = self.layout.piece_len();
+        u64::from(OPENING_STRETCHES * piece_len.fetched_at_once()) * u64::from(piece_len.bytes())
+    }
+
+    /// Whether a host that is alone may have come a moment before the others.
+    fn is_opening(&self) -> bool {
+        self.guide.from_origin < self.opening_len()
+    }
+
+    /// How many pieces a host that is alone asks for at most at once, over one of so many connections.
+    fn stride(&self, connections: usize) -> u32 {
+        let piece_len = self.layout.piece_len();
+        let share = self.guide.from_origin / connections as u64 / u64::from(piece_len.bytes());
+        u32::try_from(share).unwrap_or(u32::MAX).max(piece_len.fetched_at_once())
     }
 }

@@ -75,6 +75,7 @@ impl Swarm {
         assert!(self.wake_at().is_none_or(|wake_at| wake_at > self.now), "the time to wake is over");
         let is_alone = |key: &FileKey| self.crowds.get(&key.bundle).is_some_and(Crowd::is_alone);
         for (key, file) in self.files.incomplete().filter(|(key, file)| file.requests == 0 && is_alone(key)) {
+            let are_all_busy = are_all_busy || self.has_asked_enough(key.bundle);
             assert!(file.has_attempts_left(&self.settings), "{key:?} is to be given up");
             match self.sources.choose(key, file, self.now) {
                 Choice::Ask(_) => assert!(are_all_busy, "{key:?} could be asked for"),

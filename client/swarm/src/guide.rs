@@ -66,6 +66,8 @@ pub(crate) struct Guide {
     pub(crate) life: Duration,
     /// When a piece last came.
     pub(crate) brought: Duration,
+    /// How many bytes the origin brought.
+    pub(crate) from_origin: u64,
     /// When the origin was last asked for something.
     pub(crate) fetched: Option<Duration>,
     /// Peers bring nothing, or far too little.
@@ -93,6 +95,7 @@ impl Guide {
             given: 0,
             life: now,
             brought: now,
+            from_origin: 0,
             fetched: None,
             is_starved: false,
             since: now,

@@ -126,6 +126,16 @@ impl Host {
         self.bring(request, &pieces, Outcome::Complete)
     }
 
+    /// Wants a file, alone, and brings all of it.
+    fn bring_whole(&mut self, bundle: u32, file: u32) {
+        self.want(bundle, file);
+        let mut request = 0;
+        while self.picture(bundle, file).contains('R') {
+            self.bring_all(request);
+            request += 1;
+        }
+    }
+
     /// Sleeps until the swarm wants to be woken.
     fn sleep(&mut self) -> Vec<String> {
         self.now = self.swarm.wake_at().expect("it waits for something");
