@@ -81,6 +81,12 @@ impl Crowd {
         self.links.is_empty() && self.guide.others == 0
     }
 
+    /// Whether everybody else has everything, so that nothing is rare, and nobody lacks what this host has. Pieces that come
+    /// in order are hashed as they come, and packages are whole one after the other.
+    pub(crate) fn is_among_seeds(&self) -> bool {
+        self.seeds > 0 && self.seeds as usize == self.links.len() && self.guide.others <= self.seeds
+    }
+
     /// How many bytes are wanted and not here, padding included.
     pub(crate) fn needed_len(&self) -> u64 {
         u64::from(self.needed.count()) * u64::from(self.layout.piece_len().bytes())

@@ -109,7 +109,8 @@ impl Swarm {
         block
     }
 
-    /// The first block of the rarest piece that it has and nobody is asked for.
+    /// The first block of the rarest piece that it has and nobody is asked for; where everybody else has everything, of the
+    /// first one.
     fn of_new_piece(&mut self, bundle: BundleId, id: LinkId) -> Option<Block> {
         let link = self.links.get(&id)?;
         let crowd = self.crowds.get(&bundle)?;
@@ -119,7 +120,11 @@ impl Swarm {
         }
         // What only this link has does not count as available if it was silent, and is asked for nevertheless.
         let pieces = if link.is_counted { crowd.rarity.available() } else { crowd.rarity.all() };
-        let piece = pieces.iter().copied().find(|piece| link.has.get(*piece))?;
+        let piece = if crowd.is_among_seeds() {
+            crowd.needed.iter().find(|piece| crowd.rarity.contains(*piece))?
+        } else {
+            pieces.iter().copied().find(|piece| link.has.get(*piece))?
+        };
         self.assemble(bundle, id, piece)
     }
 

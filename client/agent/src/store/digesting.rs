@@ -1,5 +1,6 @@
 //! Hashing of pieces and of whole packages.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -89,24 +90,54 @@ impl AliasHash {
     }
 }
 
-/// The SHA-256 of a file's beginning, as far as it was written in order: what is hashed while it is written need not be
-/// read again.
+/// How much of what was written earlier is read at once after a gap was closed: whoever wrote the piece in the gap is not
+/// to be kept for long.
+const CATCH_UP_LEN: u64 = 4 << 20;
+
+/// The SHA-256 of a file's beginning, as far as there is no gap: what is hashed while pieces come need not be hashed at
+/// the end, when somebody waits for it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Beginning {
     sha256: Sha256,
     len: u64,
+    /// What was written behind a gap, from where to where.
+    behind: BTreeMap<u64, u64>,
 }
 
 impl Beginning {
-    /// Takes in what was written. What does not follow is left to be read, and what was written over makes all that was
-    /// taken in worthless.
-    pub(super) fn extend(&mut self, start: u64, bytes: &[u8]) {
-        if start < self.len {
-            *self = Self::default();
-        }
+    /// Takes in what was written, and of what lies behind it as much as there is time for. What was written over makes all
+    /// that was taken in worthless.
+    pub(super) fn extend(&mut self, file: &File, start: u64, bytes: &[u8]) {
         if start == self.len {
             self.sha256.update(bytes);
             self.len += bytes.len() as u64;
+        } else {
+            self.note(start, bytes.len());
+        }
+        self.catch_up(file);
+    }
+
+    /// Something was written that is to be read later.
+    pub(super) fn note(&mut self, start: u64, len: usize) {
+        if start < self.len {
+            *self = Self::default();
+        }
+        self.behind.insert(start, start + len as u64);
+    }
+
+    fn catch_up(&mut self, file: &File) {
+        let until = self.len.saturating_add(CATCH_UP_LEN);
+        let mut buffer = Vec::new();
+        while self.len < until
+            && let Some(end) = self.behind.remove(&self.len)
+        {
+            buffer.resize((end - self.len) as usize, 0);
+            // Left to be read at the end, where an error counts.
+            if file.read_exact_at(&mut buffer, self.len).is_err() {
+                return;
+            }
+            self.sha256.update(&buffer);
+            self.len = end;
         }
     }
 }
@@ -131,7 +162,7 @@ pub(super) fn read_on(
     beginning: Beginning,
     mut visit: impl FnMut(&[u8]),
 ) -> io::Result<(Sha256Digest, u64)> {
-    let Beginning { mut sha256, mut len } = beginning;
+    let Beginning { mut sha256, mut len, .. } = beginning;
     let mut buffer = vec![0; READ_LEN];
     loop {
         let read = match file.read_at(&mut buffer, len) {
@@ -187,21 +218,28 @@ mod tests {
         // Pieces of a hundred bytes; in the last of these, one that is written twice is another at first.
         for (order, in_order) in [
             (&[0, 1, 2, 3][..], 400),
-            (&[0, 2, 1, 3], 200),
-            (&[3, 2, 1, 0], 100),
-            (&[1, 2, 3, 0], 100),
+            (&[0, 2, 1, 3], 400),
+            (&[3, 2, 1, 0], 400),
+            (&[1, 2, 3, 0], 400),
             (&[2, 1, 3], 0),
+            (&[0, 2, 3], 100),
+            // What was written before it was written over is not known to be right.
             (&[0, 1, 2, 0, 3], 100),
             (&[0, 1, 2, 1, 3], 0),
+            (&[0, 3, 3, 1, 2], 400),
         ] {
             let mut beginning = Beginning::default();
+            file.set_len(0).expect("empty");
+            if !order.contains(&0) || !order.contains(&1) {
+                file.write_all_at(&content, 0).expect("written");
+            }
             for (nth, &piece) in order.iter().enumerate() {
                 let mut bytes = content[piece * 100..][..100].to_vec();
                 if order[nth + 1..].contains(&piece) {
                     bytes.fill(9);
                 }
                 file.write_all_at(&bytes, piece as u64 * 100).expect("written");
-                beginning.extend(piece as u64 * 100, &bytes);
+                beginning.extend(&file, piece as u64 * 100, &bytes);
             }
             assert_eq!(beginning.len, in_order, "{order:?}");
             let mut read = 0;

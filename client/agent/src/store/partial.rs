@@ -43,6 +43,8 @@ struct Progress {
     // Writes that were begun, and those that are not over: a digest counts only if none happened meanwhile.
     begun: u64,
     under_way: u32,
+    // What was written while another thread was hashing.
+    unhashed: Vec<(u64, usize)>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +141,7 @@ impl Partial {
             self.begin_writing()?;
             let written = self.shared.file.write_all_at(bytes, start);
             match written {
-                Ok(()) => self.beginning().extend(start, bytes),
+                Ok(()) => self.hash(start, bytes),
                 // Nobody knows what is there now.
                 Err(_) => *self.beginning() = Beginning::default(),
             }
@@ -148,6 +150,22 @@ impl Partial {
             written
         };
         write().map_err(|error| self.error(&error))
+    }
+
+    /// Takes what was written into the digest, unless another thread is at it, who is not waited for.
+    fn hash(&self, start: u64, bytes: &[u8]) {
+        let Ok(mut beginning) = self.shared.beginning.try_lock() else {
+            self.progress().unhashed.push((start, bytes.len()));
+            return;
+        };
+        self.note_unhashed(&mut beginning);
+        beginning.extend(&self.shared.file, start, bytes);
+    }
+
+    fn note_unhashed(&self, beginning: &mut Beginning) {
+        for (start, len) in std::mem::take(&mut self.progress().unhashed) {
+            beginning.note(start, len);
+        }
     }
 
     /// Reads one piece, without its padding, as it is on disk.
@@ -165,7 +183,11 @@ impl Partial {
             (progress.begun, progress.under_way)
         };
         let hashed = if aliases.is_empty() {
-            let beginning = self.beginning().clone();
+            let beginning = {
+                let mut beginning = self.beginning();
+                self.note_unhashed(&mut beginning);
+                beginning.clone()
+            };
             let whole = read_on(&self.shared.file, beginning, |_| ());
             whole.map(|(identity, len)| (Digests { identity, aliases: Vec::new() }, len))
         } else {

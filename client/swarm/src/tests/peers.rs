@@ -33,6 +33,28 @@ fn the_rarest_piece_is_asked_for_first_and_no_padding() {
 }
 
 #[test]
+fn where_everybody_else_has_everything_pieces_come_in_order() {
+    let first_asked = |others: u64| {
+        let mut host = Host::new();
+        host.join(0, &[60]);
+        host.guided(others as u32, &[]);
+        host.want(0, 0);
+        let all = "#".repeat(60);
+        let mut asked: Vec<u32> = Vec::new();
+        for link in 0..others.min(2) {
+            let actions = host.peer(link, &all);
+            let pieces = actions.iter().filter_map(|action| action.strip_prefix(&format!("ask l{link} ")));
+            asked.extend(pieces.map(|block| block.split('.').next().unwrap().parse::<u32>().unwrap()));
+        }
+        asked.dedup();
+        asked
+    };
+    assert_eq!(first_asked(1), [0, 1]);
+    assert_eq!(first_asked(2)[2..], [0, 1], "once the second one is known to have everything too");
+    assert_ne!(first_asked(3)[2..], [0, 1], "to a third one this host may be of use");
+}
+
+#[test]
 fn nothing_is_asked_of_who_chokes_or_has_nothing_of_use() {
     let mut host = host(&[2]);
     assert_eq!(host.peer(0, ".."), NOTHING);
