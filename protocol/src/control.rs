@@ -100,6 +100,23 @@ pub enum FetchEvent {
     },
 }
 
+impl FetchEvent {
+    /// The event as one line for a shim that has no JSON parser: its name and its fields in the order in which they are
+    /// declared, between tabs. A reason has no tab and no line break in it.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let plain = |reason: &str| reason.replace(|sign: char| sign.is_control(), " ");
+        let sources = |Sources { peers, origin, store }: &Sources| format!("{peers}\t{origin}\t{store}");
+        match self {
+            Self::Progress { index, done } => format!("progress\t{index}\t{done}"),
+            Self::Waiting { index, reason } => format!("waiting\t{index}\t{}", plain(reason)),
+            Self::Placed { index, from } => format!("placed\t{index}\t{}", sources(from)),
+            Self::Failed { index, reason } => format!("failed\t{index}\t{}", plain(reason)),
+            Self::Done { placed, failed, bytes } => format!("done\t{placed}\t{failed}\t{}", sources(bytes)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +145,20 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&event).expect("encodes"), text);
             assert_eq!(serde_json::from_str::<FetchEvent>(text).expect("parses"), event);
+        }
+    }
+
+    #[test]
+    fn events_as_lines_have_their_fields_between_tabs() {
+        let from = Sources { peers: 1, origin: 2, store: 3 };
+        for (event, line) in [
+            (FetchEvent::Progress { index: 0, done: 7 }, "progress\t0\t7"),
+            (FetchEvent::Waiting { index: 1, reason: "a lease".into() }, "waiting\t1\ta lease"),
+            (FetchEvent::Placed { index: 2, from }, "placed\t2\t1\t2\t3"),
+            (FetchEvent::Failed { index: 3, reason: "a\tb\r\nc\u{1b}".into() }, "failed\t3\ta b  c "),
+            (FetchEvent::Done { placed: 4, failed: 5, bytes: from }, "done\t4\t5\t1\t2\t3"),
+        ] {
+            assert_eq!(event.to_line(), line);
         }
     }
 

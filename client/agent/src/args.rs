@@ -98,6 +98,19 @@ pub struct FetchArgs {
     /// Start no agent: download within this command and leave nothing running
     #[arg(long)]
     pub in_process: bool,
+
+    /// How events are written to standard output
+    #[arg(long, value_name = "FORM", default_value = "json")]
+    pub events: EventForm,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum EventForm {
+    /// A JSON object a line
+    Json,
+    /// An event a line: its name, the package's number and what else there is, between tabs
+    Lines,
 }
 
 /// How to run the agent.

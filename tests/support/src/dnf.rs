@@ -1,4 +1,4 @@
-//! The real dnf on a host of its own: an installroot with its cache and configuration, with the shim or without.
+//! The real dnf or dnf5 on a host of its own: an installroot with its cache and configuration, with the shim or without.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,14 +12,13 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::agent::Agent;
+use crate::manager::Manager;
+pub use crate::manager::as_root;
 use crate::process::{self, Program};
 use crate::repository::Package;
 
 /// How long one run of dnf may take; it needs about a second.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
-
-/// Where the shim lies in the source tree.
-const SHIM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugin-shim/dnf4/pkgtorrent.py");
 
 /// One host. All of it lies in one directory; dropping it ends its agent and removes it.
 #[derive(Debug)]
@@ -27,6 +26,7 @@ pub struct Host {
     // Before the directory, in which the agent keeps its state.
     agent: Agent,
     directory: TempDir,
+    manager: Manager,
 }
 
 /// What came of a run of dnf.
@@ -65,7 +65,7 @@ impl Outcome {
 }
 
 impl Host {
-    /// A host on which nothing is installed, no repository configured, and no shim.
+    /// A host with dnf 4 on which nothing is installed, no repository configured, and no shim.
     #[must_use]
     pub fn new() -> Self {
         Self::new_in(&std::env::temp_dir())
@@ -74,14 +74,27 @@ impl Host {
     /// As [`Self::new`], with everything of the host below this directory.
     #[must_use]
     pub fn new_in(parent: &Path) -> Self {
+        Self::make(Manager::Dnf4, parent)
+    }
+
+    /// As [`Self::new`], with this package manager.
+    #[must_use]
+    pub fn of(manager: Manager) -> Self {
+        Self::make(manager, &std::env::temp_dir())
+    }
+
+    fn make(manager: Manager, parent: &Path) -> Self {
         let directory = tempfile::tempdir_in(parent).expect("a directory for a host");
         let agent = Agent::new().in_dir(directory.path().join("agent"));
-        let host = Self { agent, directory };
+        let host = Self { agent, directory, manager };
         for name in ["etc/repos", "etc/plugins", "etc/vars", "plugins", "log", "root"] {
             fs::create_dir_all(host.path(name)).expect("a host's directories");
         }
-        let download = dnf_plugins().join("download.py");
-        fs::copy(&download, host.path("plugins/download.py")).unwrap_or_else(|e| panic!("{download:?}: {e}"));
+        if manager == Manager::Dnf4 {
+            let download = dnf_plugins().join("download.py");
+            fs::copy(&download, host.path("plugins/download.py"))
+                .unwrap_or_else(|e| panic!("{download:?}: {e}"));
+        }
         host.write("etc/dnf.conf", "[main]\ngpgcheck = 0\nretries = 1\nmodule_platform_id = platform:test\n");
         host
     }
@@ -113,8 +126,11 @@ impl Host {
     /// With the shim, and these lines in its configuration.
     #[must_use]
     pub fn shim(self, options: &str) -> Self {
-        fs::copy(SHIM, self.path("plugins/pkgtorrent.py")).unwrap_or_else(|e| panic!("{SHIM}: {e}"));
-        self.write("etc/plugins/pkgtorrent.conf", &format!("[main]\nenabled = 1\n{options}\n"));
+        let (shim, name) = self.manager.shim();
+        fs::copy(&shim, self.path("plugins").join(name)).unwrap_or_else(|e| panic!("{shim:?}: {e}"));
+        // dnf 4 knows a plugin by its file and ignores the name.
+        let usual = "[main]\nname = pkgtorrent\nenabled = 1\n";
+        self.write("etc/plugins/pkgtorrent.conf", &format!("{usual}{options}\n"));
         self
     }
 
@@ -139,26 +155,43 @@ impl Host {
         format!("{} --config {} --state-dir {state_dir}", program.display(), config.display())
     }
 
-    /// dnf for this host, to which arguments can be added.
+    /// dnf for this host, to which arguments can be added. It asks nothing.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = as_root(&process::installed("dnf"));
-        command.args(["-y", "--releasever=1"]);
+        let mut command = self.asking_command();
+        command.arg("-y");
+        command
+    }
+
+    /// dnf for this host, which asks before it does anything.
+    #[must_use]
+    pub fn asking_command(&self) -> Command {
+        let (program, also) = match self.manager {
+            Manager::Dnf4 => ("dnf", [("persistdir", "persist"), ("pluginpath", "plugins")]),
+            Manager::Dnf5 => ("dnf5", [("system_cachedir", "cache"), ("pluginpath", "plugins")]),
+        };
+        let mut command = self.manager.program(program, self.directory.path());
+        command.arg("--releasever=1");
         command.arg(format!("--config={}", self.path("etc/dnf.conf").display()));
         command.arg(format!("--installroot={}", self.path("root").display()));
-        for (option, name) in [
+        let of_both = [
             ("reposdir", "etc/repos"),
             ("varsdir", "etc/vars"),
             ("pluginconfpath", "etc/plugins"),
-            ("pluginpath", "plugins"),
             ("cachedir", "cache"),
-            ("persistdir", "persist"),
             ("logdir", "log"),
-        ] {
+        ];
+        for (option, name) in of_both.into_iter().chain(also) {
             command.arg(format!("--setopt={option}={}", self.path(name).display()));
         }
         // The plugin's source is a copy: its compiled form would be left in the host's directory and read from there.
-        command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(self.directory.path());
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+
+    fn rpm(&self) -> Command {
+        let mut command = self.manager.program("rpm", self.directory.path());
+        command.arg("--root").arg(self.path("root"));
         command
     }
 
@@ -189,16 +222,16 @@ impl Host {
     /// What rpm finds installed, as `name-version-release`.
     #[must_use]
     pub fn installed(&self) -> BTreeSet<String> {
-        let mut command = as_root(&process::installed("rpm"));
-        command.args(["-qa", "--qf", "%{name}-%{version}-%{release}\n", "--root"]).arg(self.path("root"));
+        let mut command = self.rpm();
+        command.args(["-qa", "--qf", "%{name}-%{version}-%{release}\n"]);
         process::run(&mut command, RUN_LIMIT).lines().map(str::to_owned).collect()
     }
 
     /// How often an installed package was [rebuilt](crate::Rpm::rebuilt).
     #[must_use]
     pub fn rebuilds_of(&self, package: &str) -> u32 {
-        let mut command = as_root(&process::installed("rpm"));
-        command.args(["-q", "--qf", "%{cookie}", package, "--root"]).arg(self.path("root"));
+        let mut command = self.rpm();
+        command.args(["-q", "--qf", "%{cookie}", package]);
         let cookie = process::run(&mut command, RUN_LIMIT);
         cookie.parse().unwrap_or_else(|e| panic!("{package}: {cookie:?}: {e}"))
     }
@@ -251,17 +284,6 @@ impl Default for Host {
 pub fn signal_group(program: &Program, signal: Signal) {
     let pid = i32::try_from(program.pid()).ok().and_then(Pid::from_raw).expect("a process id");
     rustix::process::kill_process_group(pid, signal).expect("the group is there");
-}
-
-/// dnf and rpm change the root directory, which an ordinary user may do in a namespace of their own.
-#[must_use]
-pub fn as_root(program: &Path) -> Command {
-    if rustix::process::geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new(process::installed("unshare"));
-    command.args(["--user", "--map-root-user"]).arg(program);
-    command
 }
 
 /// Writes the extended attributes that dnf's library would have written after it had found a file to be this package. It

@@ -23,7 +23,14 @@ with open(str(calls / "pids"), "a") as pids:
 
 
 def say(event, **rest):
-    print(json.dumps({"event": event, **rest}), flush=True)
+    print(as_line(event, rest) if "lines" in arguments else json.dumps({"event": event, **rest}), flush=True)
+
+
+def as_line(event, rest):
+    fields = [event]
+    for value in rest.values():
+        fields += value.values() if isinstance(value, dict) else [value]
+    return "\t".join(str(field) for field in fields)
 
 
 def record(request):
@@ -56,13 +63,20 @@ def done():
     say("done", placed=0, failed=0, bytes={"peers": 0, "origin": 0, "store": 0})
 
 
+def progress(done):
+    form = "progress\t0\t%d\n" if "lines" in arguments else '{"event":"progress","index":0,"done":%d}\n'
+    return (form % done).encode()
+
+
 def flood(piece):
     while True:
         os.write(1, piece)
 
 
 def wild(wanted):
-    for index in (-1, len(wanted), 10**30, True, 0.0, "0", None, [], {}):
+    # As a line, a text is what it says, and an object what is in it.
+    odd = ("zero", "", "\t") if "lines" in arguments else ("0", [], {})
+    for index in (-1, len(wanted), 10**30, True, 0.0, None, *odd):
         for event in ("progress", "placed", "failed", "waiting", "unheard-of"):
             say(event, index=index, done=1, reason="wild")
     for number in (-1, wanted[0]["size"] + 1, 10**300, 1.5, "1", None, True):
@@ -99,12 +113,14 @@ def fetch():
     elif mode == "binary":
         flood(bytes(range(256)) * 256)
     elif mode == "endless-line":
-        os.write(1, b'{"event":"progress","index":0,"done":1,"x":"')
+        os.write(1, b'progress\t0\t1' if "lines" in arguments else b'{"event":"progress","index":0,"done":1,"x":"')
         flood(b"y" * 65536)
     elif mode == "endless-events":
-        flood(b'{"event":"progress","index":0,"done":7}\n' * 1000)
+        while True:
+            os.write(1, progress(7) * 1000)
+            time.sleep(0.01)
     elif mode == "endless-changes":
-        flood(b'{"event":"progress","index":0,"done":7}\n{"event":"progress","index":0,"done":8}\n' * 1000)
+        flood((progress(7) + progress(8)) * 1000)
     elif mode == "endless-errors":
         os.write(2, b"x" * 10_000_000)
         [place(index, package) for index, package in enumerate(wanted)]

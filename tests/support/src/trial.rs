@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::dnf::{Host, Outcome};
+use crate::manager::Manager;
 use crate::package::Rpm;
 use crate::repository::{Package, Repository};
 use crate::server::Server;
@@ -30,6 +31,7 @@ pub struct Mirror {
     pub other: Package,
     /// From where dnf downloads.
     pub server: Server,
+    manager: Manager,
 }
 
 impl Default for Mirror {
@@ -39,16 +41,22 @@ impl Default for Mirror {
 }
 
 impl Mirror {
-    /// The mirror, with nothing else.
+    /// The mirror, with nothing else, for hosts with dnf 4.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(Manager::Dnf4)
+    }
+
+    /// The mirror for hosts with this package manager.
+    #[must_use]
+    pub fn of(manager: Manager) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let repository = Repository::create(directory.path().join("root/repo"));
         let packages = Self::rpms().map(|rpm| repository.add(&rpm));
         let other = repository.add(&Rpm::new("other").seed(3));
         repository.index();
         let server = Server::files(&directory.path().join("root"));
-        Self { directory, repository, packages, other, server }
+        Self { directory, repository, packages, other, server, manager }
     }
 
     /// What its packages are built from.
@@ -96,7 +104,7 @@ impl Mirror {
     /// A host that installs from the mirror, without the shim.
     #[must_use]
     pub fn host(&self) -> Host {
-        self.on(Host::new())
+        self.on(Host::of(self.manager))
     }
 
     /// This host, with the mirror's repository.
@@ -136,7 +144,16 @@ impl Trial {
     /// A mirror of which dnf alone installs three packages.
     #[must_use]
     pub fn new() -> Self {
-        let mirror = Mirror::new();
+        Self::of(Manager::Dnf4)
+    }
+
+    /// The same for each package manager that is here.
+    pub fn each() -> impl Iterator<Item = Self> {
+        Manager::all().into_iter().map(Self::of)
+    }
+
+    fn of(manager: Manager) -> Self {
+        let mirror = Mirror::of(manager);
         let alone = mirror.dnf_alone().succeeded();
         assert_eq!(alone.installed.len(), 3);
         Self { service: mirror.service(), mirror, alone }

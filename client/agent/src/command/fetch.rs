@@ -55,7 +55,7 @@ fn fetch_and_place(args: &Args, fetch: &FetchArgs) -> u8 {
             return BAD_INPUT;
         }
     };
-    let report = Arc::new(Report::new(request.packages.len()));
+    let report = Arc::new(Report::new(request.packages.len(), fetch.events));
     skip_what_is_there(&request.packages, &report);
     let question = asking::question(&request, &settings.service, &report);
     if !question.is_empty() {

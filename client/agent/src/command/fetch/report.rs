@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pkgtorrent_protocol::control::{FetchEvent, Sources};
 
+use crate::args::EventForm;
+
 /// The events of one run. It can be told from any thread; every package has one last event.
 pub(super) struct Report {
     // The lock keeps lines whole and counts right; nothing waits while it is held but for the shim to read.
@@ -16,6 +18,7 @@ struct State {
     placed: usize,
     failed: usize,
     bytes: Sources,
+    form: EventForm,
     output: Box<dyn Write + Send>,
     /// Whether anybody still reads what is written.
     is_read: bool,
@@ -23,16 +26,17 @@ struct State {
 
 impl Report {
     /// A report on so many packages, to standard output.
-    pub(super) fn new(packages: usize) -> Self {
-        Self::to(packages, Box::new(io::stdout()))
+    pub(super) fn new(packages: usize, form: EventForm) -> Self {
+        Self::to(packages, form, Box::new(io::stdout()))
     }
 
-    fn to(packages: usize, output: Box<dyn Write + Send>) -> Self {
+    fn to(packages: usize, form: EventForm, output: Box<dyn Write + Send>) -> Self {
         let state = State {
             is_over: vec![false; packages],
             placed: 0,
             failed: 0,
             bytes: Sources::default(),
+            form,
             output,
             is_read: true,
         };
@@ -102,7 +106,10 @@ impl State {
     }
 
     fn say(&mut self, event: &FetchEvent) {
-        let Ok(mut line) = serde_json::to_vec(event) else { return };
+        let mut line = match self.form {
+            EventForm::Json => serde_json::to_vec(event).unwrap_or_default(),
+            EventForm::Lines => event.to_line().into_bytes(),
+        };
         line.push(b'\n');
         let written = self.output.write_all(&line).and_then(|()| self.output.flush());
         self.is_read &= written.is_ok();
@@ -130,7 +137,7 @@ mod tests {
     #[test]
     fn every_package_has_one_last_event() {
         let page = Page::default();
-        let report = Report::to(2, Box::new(page.clone()));
+        let report = Report::to(2, EventForm::Json, Box::new(page.clone()));
         report.placed(0, Sources { store: 5, ..Sources::default() });
         report.failed(0, "too late");
         report.progress(0, 1);
