@@ -24,6 +24,7 @@ demo: ## a repository, the service, and hosts that install from it with dnf, on 
 # The tests start the programs, so these are built first: cargo builds another crate's programs only when asked to.
 test: ## run all tests
 	scripts/install-deps build test
+	scripts/dnf5-chroot
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
 

@@ -85,7 +85,10 @@ impl Host {
 
     fn make(manager: Manager, parent: &Path) -> Self {
         let directory = tempfile::tempdir_in(parent).expect("a directory for a host");
-        let agent = Agent::new().in_dir(directory.path().join("agent"));
+        // In another root directory than the machine's an agent ends with what it was started for, unless it is told this.
+        let agent =
+            Agent::with_config(if manager == Manager::Dnf5 { "background = \"always\"\n" } else { "" });
+        let agent = agent.in_dir(directory.path().join("agent"));
         let host = Self { agent, directory, manager };
         for name in ["etc/repos", "etc/plugins", "etc/vars", "plugins", "log", "root"] {
             fs::create_dir_all(host.path(name)).expect("a host's directories");

@@ -57,44 +57,46 @@ fn an_agent_that_is_killed_leaves_what_it_had_done_and_is_started_anew() {
 
 #[test]
 fn a_hung_agent_costs_the_silence_after_which_it_is_known() {
-    let trial = Trial::new();
-    let (server, _gate) = proxy::before_with_gate(trial.service.addr(), "data-");
-    let host = trial.mirror.host().agent(&server.url("/"));
-    let (program, agent) = start(&host);
-    signal(agent, Signal::STOP);
-    let limit = SILENCE_LIMIT + OFFER_LIMIT;
-    let outcome = host.wait(program, Instant::now()).same_as(&trial.alone).placed(2);
-    let outcome = outcome.within(limit, &trial.alone);
-    assert!(outcome.duration > SILENCE_LIMIT, "it did not hang: {:?}", outcome.duration);
-    trial.expect_downloads(&["data-1.0-1.noarch.rpm".into()], &outcome);
-    trial.expect_right_packages(&host);
-    // One that hangs from the beginning.
-    let _ = host.dnf(&["remove", "data"]).succeeded();
-    let _ = trial.left_to_dnf(&host, "the agent has not answered for 10 seconds", limit);
-    signal(agent, Signal::KILL);
+    for trial in Trial::each() {
+        let (server, _gate) = proxy::before_with_gate(trial.service.addr(), "data-");
+        let host = trial.mirror.host().agent(&server.url("/"));
+        let (program, agent) = start(&host);
+        signal(agent, Signal::STOP);
+        let limit = SILENCE_LIMIT + OFFER_LIMIT;
+        let outcome = host.wait(program, Instant::now()).same_as(&trial.alone).placed(2);
+        let outcome = outcome.within(limit, &trial.alone);
+        assert!(outcome.duration > SILENCE_LIMIT, "it did not hang: {:?}", outcome.duration);
+        trial.expect_downloads(&["data-1.0-1.noarch.rpm".into()], &outcome);
+        trial.expect_right_packages(&host);
+        // One that hangs from the beginning.
+        let _ = host.dnf(&["remove", "data"]).succeeded();
+        let _ = trial.left_to_dnf(&host, "the agent has not answered for 10 seconds", limit);
+        signal(agent, Signal::KILL);
+    }
 }
 
 #[test]
 fn what_is_at_the_agents_socket_need_not_be_an_agent() {
-    let trial = Trial::new();
-    for (says, reason) in [
-        ("SSH-2.0-OpenSSH_9.2\n", "not understood"),
-        ("{\"type\":\"refused\",\"reason\":\"not today\"}\n", "the agent refused: not today"),
-        ("{\"type\":\"hello\",\"version\":99,\"oldest\":98,\"program\":\"9\"}\n", "too new"),
-        (
-            "{\"type\":\"hello\",\"version\":1,\"oldest\":1,\"program\":\"9\"}\n{\"type\":\"end\"}\n",
-            "forgot it",
-        ),
-    ] {
+    for trial in Trial::each() {
+        for (says, reason) in [
+            ("SSH-2.0-OpenSSH_9.2\n", "not understood"),
+            ("{\"type\":\"refused\",\"reason\":\"not today\"}\n", "the agent refused: not today"),
+            ("{\"type\":\"hello\",\"version\":99,\"oldest\":98,\"program\":\"9\"}\n", "too new"),
+            (
+                "{\"type\":\"hello\",\"version\":1,\"oldest\":1,\"program\":\"9\"}\n{\"type\":\"end\"}\n",
+                "forgot it",
+            ),
+        ] {
+            let host = trial.host();
+            let _agent = FakeAgent::saying(&host.path("agent"), says);
+            // It may be asked to share what dnf has downloaded, and not answer to that.
+            let _ = trial.left_to_dnf(&host, reason, OFFER_LIMIT);
+        }
         let host = trial.host();
-        let _agent = FakeAgent::saying(&host.path("agent"), says);
-        // It may be asked to share what dnf has downloaded, and not answer to that.
-        let _ = trial.left_to_dnf(&host, reason, OFFER_LIMIT);
+        // One that closes every connection is taken for one that is about to end, and replaced.
+        let _agent = FakeAgent::start(&host.path("agent"), drop);
+        let _ = trial.placed(&host);
     }
-    let host = trial.host();
-    // One that closes every connection is taken for one that is about to end, and replaced.
-    let _agent = FakeAgent::start(&host.path("agent"), drop);
-    let _ = trial.placed(&host);
 }
 
 #[test]
@@ -189,16 +191,17 @@ fn a_read_only_disk_costs_nothing() {
 
 #[test]
 fn a_wrong_configuration_costs_nothing() {
-    let trial = Trial::new();
-    for (config, reason) in [
-        ("service = ", "its answer breaks off"),
-        ("servise = \"auto\"\n", "its answer breaks off"),
-        ("idle_timeout = 0\n", "its answer breaks off"),
-        ("user = \"root\"\n", "the agent never runs as root"),
-        ("ca_file = \"/nonexistent.pem\"\n", "/nonexistent.pem"),
-    ] {
-        let host = trial.host();
-        host.its_agent().set_config(config);
-        let _ = trial.left_to_dnf(&host, reason, AT_ONCE);
+    for trial in Trial::each() {
+        for (config, reason) in [
+            ("service = ", "its answer breaks off"),
+            ("servise = \"auto\"\n", "its answer breaks off"),
+            ("idle_timeout = 0\n", "its answer breaks off"),
+            ("user = \"root\"\n", "the agent never runs as root"),
+            ("ca_file = \"/nonexistent.pem\"\n", "/nonexistent.pem"),
+        ] {
+            let host = trial.host();
+            host.its_agent().set_config(&format!("background = \"always\"\n{config}"));
+            let _ = trial.left_to_dnf(&host, reason, AT_ONCE);
+        }
     }
 }

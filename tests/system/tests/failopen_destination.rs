@@ -147,46 +147,49 @@ fn install_over(trial: &Trial, prepare: impl Fn(&Mirror, &Path, &Path)) -> (Host
 
 #[test]
 fn a_wrong_file_at_the_destination_is_replaced() {
-    let trial = Trial::new();
-    let (host, outcome) = install_over(&trial, |mirror, cache, _| {
-        let [app, lib, data] = &mirror.packages;
-        fs::write(cache.join(app.file_name()), &app.bytes()[..10_000]).expect("a short file");
-        fs::write(cache.join(lib.file_name()), [lib.bytes(), b"more"].concat()).expect("a long file");
-        let mut corrupt = data.bytes().to_vec();
-        corrupt[1_000_000] ^= 1;
-        fs::write(cache.join(data.file_name()), corrupt).expect("a corrupt file");
-    });
-    trial.expect_downloads(&[], &outcome);
-    trial.expect_right_packages(&host);
+    for trial in Trial::each() {
+        let (host, outcome) = install_over(&trial, |mirror, cache, _| {
+            let [app, lib, data] = &mirror.packages;
+            fs::write(cache.join(app.file_name()), &app.bytes()[..10_000]).expect("a short file");
+            fs::write(cache.join(lib.file_name()), [lib.bytes(), b"more"].concat()).expect("a long file");
+            let mut corrupt = data.bytes().to_vec();
+            corrupt[1_000_000] ^= 1;
+            fs::write(cache.join(data.file_name()), corrupt).expect("a corrupt file");
+        });
+        trial.expect_downloads(&[], &outcome);
+        trial.expect_right_packages(&host);
+    }
 }
 
 #[test]
 fn a_link_at_the_destination_is_replaced_and_what_it_leads_to_is_not_touched() {
-    let trial = Trial::new();
-    let evil = Mirror::evil();
-    let (host, outcome) = install_over(&trial, |_, cache, elsewhere| {
-        let [(app, evil_app), (lib, evil_lib), (data, _)] = &evil;
-        fs::write(elsewhere.join(app), evil_app).expect("a file");
-        symlink(elsewhere.join(app), cache.join(app)).expect("a link");
-        fs::write(elsewhere.join(lib), evil_lib).expect("a file");
-        fs::hard_link(elsewhere.join(lib), cache.join(lib)).expect("a second name");
-        symlink(elsewhere.join("nothing-here"), cache.join(data)).expect("a link to nothing");
-    });
-    trial.expect_downloads(&[], &outcome);
-    trial.expect_right_packages(&host);
-    for (name, bytes) in &evil[..2] {
-        let kept = fs::read(host.path("elsewhere").join(name)).expect("the other file");
-        assert!(kept == *bytes, "{name} was written to through its link");
+    for trial in Trial::each() {
+        let evil = Mirror::evil();
+        let (host, outcome) = install_over(&trial, |_, cache, elsewhere| {
+            let [(app, evil_app), (lib, evil_lib), (data, _)] = &evil;
+            fs::write(elsewhere.join(app), evil_app).expect("a file");
+            symlink(elsewhere.join(app), cache.join(app)).expect("a link");
+            fs::write(elsewhere.join(lib), evil_lib).expect("a file");
+            fs::hard_link(elsewhere.join(lib), cache.join(lib)).expect("a second name");
+            symlink(elsewhere.join("nothing-here"), cache.join(data)).expect("a link to nothing");
+        });
+        trial.expect_downloads(&[], &outcome);
+        trial.expect_right_packages(&host);
+        for (name, bytes) in &evil[..2] {
+            let kept = fs::read(host.path("elsewhere").join(name)).expect("the other file");
+            assert!(kept == *bytes, "{name} was written to through its link");
+        }
+        assert!(!host.path("elsewhere/nothing-here").exists(), "something was made where a link led to");
     }
-    assert!(!host.path("elsewhere/nothing-here").exists(), "something was made where a link led to");
 }
 
 #[test]
 fn a_directory_at_the_destination_ends_as_without_the_shim() {
-    let trial = Trial::new();
-    let (host, outcome) = install_over(&trial, |mirror, cache, _| {
-        fs::create_dir(cache.join(mirror.packages[1].file_name())).expect("a directory");
-    });
-    assert!(said(&outcome).contains("2 of 3 packages"), "{}", outcome.output);
-    assert!(host.package_cache("repo").join(trial.mirror.packages[1].file_name()).is_dir());
+    for trial in Trial::each() {
+        let (host, outcome) = install_over(&trial, |mirror, cache, _| {
+            fs::create_dir(cache.join(mirror.packages[1].file_name())).expect("a directory");
+        });
+        assert!(said(&outcome).contains("2 of 3 packages"), "{}", outcome.output);
+        assert!(host.package_cache("repo").join(trial.mirror.packages[1].file_name()).is_dir());
+    }
 }

@@ -26,11 +26,14 @@ const PAGE: &str = "<!DOCTYPE html><title>Sign in</title>";
 
 /// Installs on hosts whose services answer everything in these ways, and are left to dnf for these reasons.
 fn install_with_each(answers: impl IntoIterator<Item = (&'static str, Answer)>) {
-    let trial = Trial::new();
+    let trials: Vec<Trial> = Trial::each().collect();
     for (reason, answer) in answers {
-        let service = Server::start(move |_| answer.clone());
-        let _ = trial.left_to_dnf(&trial.mirror.host().agent(&service.url("/")), reason, AT_ONCE);
-        assert!(!service.take_requests().is_empty(), "{reason}: it was not asked");
+        for trial in &trials {
+            let answer = answer.clone();
+            let service = Server::start(move |_| answer.clone());
+            let _ = trial.left_to_dnf(&trial.mirror.host().agent(&service.url("/")), reason, AT_ONCE);
+            assert!(!service.take_requests().is_empty(), "{reason}: it was not asked");
+        }
     }
 }
 
@@ -75,9 +78,10 @@ fn a_hung_service_is_given_up_by_the_agent_before_the_shim_gives_the_agent_up() 
 
 #[test]
 fn a_service_that_is_down_costs_nothing() {
-    let trial = Trial::new();
-    let host = trial.mirror.host().agent(&format!("http://127.0.0.1:{}/", free_port()));
-    let _ = trial.left_to_dnf(&host, "onnection refused", AT_ONCE);
+    for trial in Trial::each() {
+        let host = trial.mirror.host().agent(&format!("http://127.0.0.1:{}/", free_port()));
+        let _ = trial.left_to_dnf(&host, "onnection refused", AT_ONCE);
+    }
 }
 
 #[test]
@@ -152,38 +156,41 @@ fn a_service_that_never_answers_costs_one_timeout_and_then_nothing() {
 
 #[test]
 fn a_service_that_breaks_off_after_its_plan_costs_little() {
-    let trial = Trial::new();
-    let cut = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 100\r\n\r\n".to_vec();
-    for (broken, reason, answer) in [
-        (Part::Info, "500 Internal Server Error", Answer::new(500, "")),
-        (Part::Info, "404 Not Found", Answer::new(404, "")),
-        (Part::Info, "connection closed", Answer::Raw(Vec::new())),
-        (Part::Package, "does not have it", Answer::new(404, "")),
-        (Part::Package, "source 0 ", Answer::new(500, "")),
-        (Part::Package, "source 0 ", Answer::Raw(cut)),
-    ] {
-        let breaking = proxy::before(trial.service.addr(), move |request, passed| {
-            if Part::of(request) == broken { answer.clone() } else { passed }
-        });
-        let host = trial.mirror.host().agent(&breaking.url("/"));
-        let _ = trial.left_to_dnf(&host, reason, TRIES_LIMIT);
-        assert!(breaking.take_requests().iter().any(|request| Part::of(request) == broken), "{reason}");
+    for trial in Trial::each() {
+        let cut = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 100\r\n\r\n".to_vec();
+        for (broken, reason, answer) in [
+            (Part::Info, "500 Internal Server Error", Answer::new(500, "")),
+            (Part::Info, "404 Not Found", Answer::new(404, "")),
+            (Part::Info, "connection closed", Answer::Raw(Vec::new())),
+            (Part::Package, "does not have it", Answer::new(404, "")),
+            (Part::Package, "source 0 ", Answer::new(500, "")),
+            (Part::Package, "source 0 ", Answer::Raw(cut)),
+        ] {
+            let breaking = proxy::before(trial.service.addr(), move |request, passed| {
+                if Part::of(request) == broken { answer.clone() } else { passed }
+            });
+            let host = trial.mirror.host().agent(&breaking.url("/"));
+            let _ = trial.left_to_dnf(&host, reason, TRIES_LIMIT);
+            assert!(breaking.take_requests().iter().any(|request| Part::of(request) == broken), "{reason}");
+        }
     }
 }
 
 #[test]
 fn a_service_that_knows_none_of_the_packages_costs_nothing() {
-    let trial = Trial::new();
-    let empty = tempfile::tempdir().expect("a directory");
-    let service = trial.mirror.service_of(empty.path());
-    let host = trial.mirror.host().agent(&service.url("/"));
-    let _ = trial.left_to_dnf(&host, "the service does not have it", AT_ONCE);
+    for trial in Trial::each() {
+        let empty = tempfile::tempdir().expect("a directory");
+        let service = trial.mirror.service_of(empty.path());
+        let host = trial.mirror.host().agent(&service.url("/"));
+        let _ = trial.left_to_dnf(&host, "the service does not have it", AT_ONCE);
+    }
 }
 
 #[test]
 fn with_the_same_service_at_its_best_dnf_downloads_nothing() {
-    let trial = Trial::new();
-    let passing = proxy::before(trial.service.addr(), |_, passed| passed);
-    let _ = trial.placed(&trial.mirror.host().agent(&passing.url("/")));
-    assert!(passing.take_requests().iter().any(|request| Part::of(request) == Part::Package));
+    for trial in Trial::each() {
+        let passing = proxy::before(trial.service.addr(), |_, passed| passed);
+        let _ = trial.placed(&trial.mirror.host().agent(&passing.url("/")));
+        assert!(passing.take_requests().iter().any(|request| Part::of(request) == Part::Package));
+    }
 }
