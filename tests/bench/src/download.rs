@@ -1,4 +1,4 @@
-//! One download by the real dnf, on a host that has nothing yet: by itself, or through an agent.
+//! One download by the real dnf or dnf5, on a host that has nothing yet: by itself, or through an agent.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use pkgtorrent_test_support::Host;
 use pkgtorrent_test_support::process::{Program, built, wait_for};
+use pkgtorrent_test_support::{Host, Manager};
 
 use crate::data::rpms::Rpms;
 
@@ -34,25 +34,28 @@ pub(crate) struct Downloader<'a> {
     // Before the host, whose directory it works in.
     agent: Option<Program>,
     host: Host,
+    manager: Manager,
     by: By,
     rpms: &'a Rpms,
 }
 
 impl<'a> Downloader<'a> {
     /// A host that has these packages' repository at `server`, which is also the service.
-    pub(crate) fn new(rpms: &'a Rpms, server: &str, by: By) -> anyhow::Result<Self> {
-        let host = Host::new().repository("bench", &format!("http://{server}{}", rpms.url_path()));
-        let output = host.path("download-seconds");
-        host.write("plugins/download_timer.py", TIMER);
-        host.write(
-            "etc/plugins/download_timer.conf",
-            &format!("[main]\nenabled = 1\noutput = {}\n", output.display()),
-        );
+    pub(crate) fn new(manager: Manager, rpms: &'a Rpms, server: &str, by: By) -> anyhow::Result<Self> {
+        let host = Host::of(manager).repository("bench", &format!("http://{server}{}", rpms.url_path()));
+        if manager == Manager::Dnf4 {
+            let output = host.path("download-seconds");
+            host.write("plugins/download_timer.py", TIMER);
+            host.write(
+                "etc/plugins/download_timer.conf",
+                &format!("[main]\nenabled = 1\noutput = {}\n", output.display()),
+            );
+        }
         let host = match by {
             By::Dnf => host,
             By::RunningAgent | By::NewAgent => host.agent(&format!("http://{server}/")),
         };
-        let mut downloader = Self { agent: None, host, by, rpms };
+        let mut downloader = Self { agent: None, host, manager, by, rpms };
         if by == By::RunningAgent {
             downloader.start_agent()?;
         }
@@ -81,7 +84,8 @@ impl<'a> Downloader<'a> {
         self.agent.as_ref().map(Program::pid)
     }
 
-    /// Downloads all of the packages. Gives the time from the call of dnf's download function to its return.
+    /// Downloads all of the packages. Gives the time from the call of dnf's download function to its return; of dnf5, by how
+    /// much longer it takes than when all packages are there.
     ///
     /// The host stays as it is until it is dropped, which is better not done before all hosts have been measured: some
     /// file systems are slow to make new files just after others were removed.
@@ -90,6 +94,10 @@ impl<'a> Downloader<'a> {
         arguments.extend(self.rpms.names().iter().map(String::as_str));
         let outcome = self.host.dnf(&arguments).succeeded();
         self.check(&outcome.output)?;
+        if self.manager == Manager::Dnf5 {
+            let again = self.host.dnf(&arguments).succeeded();
+            return Ok(outcome.duration.saturating_sub(again.duration));
+        }
         let path = self.host.path("download-seconds");
         let seconds = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let seconds = seconds.trim().parse().with_context(|| format!("{seconds:?} is no time"))?;

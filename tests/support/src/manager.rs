@@ -33,6 +33,15 @@ impl Manager {
         vec![Self::Dnf4]
     }
 
+    /// What its users call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dnf4 => "dnf",
+            Self::Dnf5 => "dnf5",
+        }
+    }
+
     /// Whether it can be run.
     #[must_use]
     pub fn is_here(self) -> bool {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pkgtorrent_fleet::usage;
+use pkgtorrent_test_support::Manager;
 
 use crate::bench::Bench;
 use crate::data::rpms::{Rpms, Transaction};
 use crate::download::{By, Downloader};
 use crate::sample::{Sample, Unit};
 use crate::scoreboard::{Scoreboard, Target};
+use pkgtorrent_test_support::Manager;
 
 /// How long an agent rests before it counts as idle: its threads go after five seconds.
 const REST: Duration = Duration::from_secs(15);
@@ -24,7 +26,7 @@ pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<(
     let service = bench.launch(&updates.root, &state).start();
     let (mut started, mut rested, mut peak) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.rounds {
-        let host = Downloader::new(&updates, &service.addr().to_string(), By::RunningAgent)?;
+        let host = Downloader::new(Manager::Dnf4, &updates, &service.addr().to_string(), By::RunningAgent)?;
         let pid = host.agent_pid().context("the host has no agent")?;
         started.push(usage::memory(pid)?.resident);
         host.download()?;
