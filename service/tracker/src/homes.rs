@@ -8,6 +8,7 @@
 
 mod grouping;
 mod merging;
+mod moving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use pkgtorrent_protocol::{InfoHash, PieceLen, Sha256Digest};
 pub use self::grouping::BUNDLE_PACKAGES_MAX;
 use self::grouping::grouped;
 use self::merging::Extent;
+pub(crate) use self::moving::Move;
 use crate::hashing::DigestMap;
 use crate::swarms::Swarms;
 
@@ -65,8 +67,9 @@ struct Home {
 }
 
 struct Bundle {
-    /// None of the members, when it is nobody's home.
-    members: Vec<Sha256Digest>,
+    /// The members with their pieces, in the order of their identities, which is that of the bundle's files. None of
+    /// them, when it is nobody's home.
+    members: Vec<(Sha256Digest, u32)>,
     /// The members' class; `None` when it is nobody's home.
     piece_len: Option<PieceLen>,
     /// What has its home here.
@@ -131,8 +134,8 @@ impl Homes {
     }
 
     /// The packages of a bundle that is or was a home.
-    pub(crate) fn members(&self, info_hash: &InfoHash) -> Option<&[Sha256Digest]> {
-        self.bundles.get(info_hash).map(|bundle| bundle.members.as_slice())
+    pub(crate) fn members(&self, info_hash: &InfoHash) -> Option<Vec<Sha256Digest>> {
+        Some(self.bundles.get(info_hash)?.members.iter().map(|(identity, _)| *identity).collect())
     }
 
     /// The home of a package, live or dead.
@@ -145,15 +148,15 @@ impl Homes {
         self.dropped.iter()
     }
 
-    /// Gives every package a home; see [`crate::Tracker::assign`].
+    /// Gives every package a home, see [`crate::Tracker::assign`]; also says what moved for it.
     pub(crate) fn assign(
         &mut self,
         swarms: &Swarms,
         packages: &[HomePackage],
         now: Duration,
         bundler: &mut impl Bundler,
-    ) -> Vec<Share> {
-        let mut shares = BTreeMap::new();
+    ) -> (Vec<Share>, Vec<Move>) {
+        let (mut shares, mut moves) = (BTreeMap::new(), Vec::new());
         let mut homeless = Vec::new();
         for package in packages {
             match self.live_home(swarms, &package.identity, now) {
@@ -181,7 +184,8 @@ impl Homes {
         for (piece_len, packages) in groups {
             let members: Vec<Sha256Digest> = packages.iter().map(|package| package.identity).collect();
             let info_hash = bundler.form(piece_len, &members);
-            let formed = self.settle(info_hash, &packages, now);
+            let (formed, left) = self.settle(info_hash, &packages, now);
+            moves.extend(self.moves_to(info_hash, left));
             let members = members.into_iter().filter(|member| wanted.contains(member));
             share(&mut shares, info_hash, formed).members.extend(members);
         }
@@ -190,7 +194,7 @@ impl Homes {
             share.members.sort_unstable();
             share.members.dedup();
         }
-        shares
+        (shares, moves)
     }
 
     fn live_home(&self, swarms: &Swarms, identity: &Sha256Digest, now: Duration) -> Option<InfoHash> {
@@ -231,8 +235,8 @@ impl Homes {
         piece_len: PieceLen,
         mut can_move: impl FnMut(&Sha256Digest) -> bool,
     ) -> Vec<HomePackage> {
-        let members = self.members(info_hash).unwrap_or_default().iter();
-        let resident = members.filter_map(|identity| {
+        let members = self.bundles.get(info_hash).map_or(&[][..], |bundle| &bundle.members).iter();
+        let resident = members.filter_map(|(identity, _)| {
             let home =
                 self.homes.get(identity).filter(|home| home.bundle == *info_hash && can_move(identity))?;
             Some(HomePackage { identity: *identity, piece_len, pieces: home.pieces })
@@ -248,10 +252,16 @@ impl Homes {
         if age < self.home_idle { UseClass::Idle } else { UseClass::Dead }
     }
 
-    /// Makes a bundle the home of these packages, all of one class; whether it is a new one.
-    fn settle(&mut self, info_hash: InfoHash, packages: &[HomePackage], now: Duration) -> bool {
+    /// Makes a bundle the home of these packages, all of one class. Says whether it is a new one, and which of them had
+    /// another home.
+    fn settle(
+        &mut self,
+        info_hash: InfoHash,
+        packages: &[HomePackage],
+        now: Duration,
+    ) -> (bool, Vec<(Sha256Digest, InfoHash)>) {
         let formed = self.insert(info_hash, now);
-        let mut arrived = Extent::default();
+        let (mut arrived, mut left) = (Extent::default(), Vec::new());
         for package in packages {
             let home = Home { bundle: info_hash, pieces: package.pieces };
             let former = self.homes.insert(package.identity, home);
@@ -262,6 +272,7 @@ impl Homes {
                 self.generation += 1;
                 if let Some(bundle) = self.bundles.get_mut(&former.bundle) {
                     bundle.residents.remove(former.pieces);
+                    left.push((package.identity, former.bundle));
                 }
             }
             arrived.add(package.pieces);
@@ -273,11 +284,11 @@ impl Homes {
             bundle.residents.packages += arrived.packages;
             bundle.residents.pieces += arrived.pieces;
             // A revived bundle has these members already, unless it was only registered.
-            bundle.members.extend(packages.iter().map(|package| package.identity));
+            bundle.members.extend(packages.iter().map(|package| (package.identity, package.pieces)));
             bundle.members.sort_unstable();
             bundle.members.dedup();
         }
-        formed
+        (formed, left)
     }
 
     /// Adds a bundle, or notes the use of one that is there; whether it is new.
@@ -378,7 +389,7 @@ impl Homes {
         let Some(bundle) = self.bundles.remove(&info_hash) else {
             return;
         };
-        for member in bundle.members {
+        for (member, _) in bundle.members {
             if self.homes.get(&member).is_some_and(|home| home.bundle == info_hash) {
                 self.homes.remove(&member);
             }
@@ -403,7 +414,7 @@ impl Homes {
     pub(crate) fn check_invariants(&self) {
         let mut residents = BTreeMap::<InfoHash, Extent>::new();
         for (identity, home) in &self.homes {
-            assert!(self.bundles[&home.bundle].members.binary_search(identity).is_ok());
+            assert!(self.bundles[&home.bundle].members.iter().any(|(member, _)| member == identity));
             residents.entry(home.bundle).or_default().add(home.pieces);
         }
         for (info_hash, bundle) in &self.bundles {

@@ -19,6 +19,7 @@ use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
 use rand_pcg::Pcg64Mcg;
 
 mod granting;
+mod moving;
 mod ranges;
 
 use ranges::Range;

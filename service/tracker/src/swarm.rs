@@ -76,6 +76,17 @@ impl Swarm {
         self.places.len()
     }
 
+    /// Whether any peer is listed at this address.
+    pub(crate) fn lists(&self, address: SocketAddr) -> bool {
+        self.places.contains_key(&address)
+    }
+
+    /// Peers that have announced since this moment, at most so many.
+    pub(crate) fn some_fresh(&self, fresh_since: u64, len_max: usize) -> Vec<Contact> {
+        let fresh = self.pools.iter().flatten().filter(|contact| contact.seen_millis >= fresh_since);
+        fresh.take(len_max).copied().collect()
+    }
+
     /// How many peers are listed for one address.
     pub(crate) fn listed_at(&self, ip: IpAddr) -> u32 {
         self.listed_per_ip.get(&ip).copied().unwrap_or(0)
@@ -279,5 +290,6 @@ impl Swarm {
         assert_eq!(self.places.len(), self.pools.iter().map(Vec::len).sum::<usize>());
         assert_eq!(self.listed_per_ip.len(), listed_per_ip.len());
         assert!(listed_per_ip.iter().all(|(ip, listed)| self.listed_per_ip[ip] == *listed));
+        self.leases.check_invariants();
     }
 }

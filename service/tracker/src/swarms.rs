@@ -18,6 +18,8 @@ use crate::swarm::{Contact, POOLS, Swarm};
 use crate::sweep::Cursor;
 use crate::walk::below;
 
+mod moving;
+
 /// A peer may come back of its own accord after this part of the interval: often enough for one that ran out of peers,
 /// and no doubling of the load when a client makes it a habit.
 const MIN_INTERVAL_DIVISOR: u32 = 2;
@@ -301,9 +303,20 @@ fn list(
     if swarm.renew(contact, complete) {
         return true;
     }
+    enter(swarm, contact, complete, settings, listed)
+}
+
+/// Lists a peer that is not listed yet; false when a limit was met.
+fn enter(
+    swarm: &mut Swarm,
+    contact: Contact,
+    complete: bool,
+    settings: &Settings,
+    listed: &mut usize,
+) -> bool {
     let is_full = *listed >= settings.peers_max
         || swarm.len() >= settings.swarm_peers_max
-        || swarm.listed_at(address.ip()) >= settings.peers_per_address_max;
+        || swarm.listed_at(contact.address.ip()) >= settings.peers_per_address_max;
     if !is_full {
         swarm.enter(contact, complete);
         *listed += 1;

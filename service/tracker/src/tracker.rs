@@ -130,8 +130,15 @@ impl Tracker {
     /// The packages that were given this bundle as their home, some of which may have moved since. `None` when it is
     /// not known, and nothing for one that was only registered.
     #[must_use]
-    pub fn members(&self, info_hash: &InfoHash) -> Option<&[Sha256Digest]> {
+    pub fn members(&self, info_hash: &InfoHash) -> Option<Vec<Sha256Digest>> {
         self.homes.members(info_hash)
+    }
+
+    /// How many packages of a bundle have another home now, or none: who shares them there is to hear of it, and to ask
+    /// for a plan of what it has. The number is another one after the next move.
+    #[must_use]
+    pub fn moved(&self, info_hash: &InfoHash) -> u32 {
+        self.homes.moved(info_hash)
     }
 
     /// Gives every package a home, in ascending order of the info hashes.
@@ -140,7 +147,8 @@ impl Tracker {
     /// `home_idle`. The others are grouped by class, in the order of their identities, and each group becomes a bundle
     /// that `bundler` forms. A bundle that is known already is revived and not made again. Where the packages have more
     /// live homes than suit one host, the smaller of these are merged, which moves packages that were not asked for as
-    /// well: all that `bundler` says can move. A package without pieces, or with too many for any bundle, is in no share.
+    /// well: all that `bundler` says can move. What is known of their first copies and of who has them moves along, so that
+    /// whoever asks next is introduced to hosts of the old home, which [`Self::moved`] tells to follow. A package without pieces, or with too many for any bundle, is in no share.
     ///
     /// Bundles beyond `bundles_max` are dropped first, but none that is in the result: a single call for more bundles
     /// than that exceeds it.
@@ -150,11 +158,12 @@ impl Tracker {
         now: Duration,
         bundler: &mut impl Bundler,
     ) -> Vec<Share> {
-        let shares = self.homes.assign(&self.swarms, packages, now, bundler);
+        let (shares, moves) = self.homes.assign(&self.swarms, packages, now, bundler);
         self.forget_swarms_of_dropped();
         for share in shares.iter().filter(|share| share.formed) {
             self.swarms.register(share.info_hash);
         }
+        self.swarms.carry_over(&moves, now);
         shares
     }
 

@@ -9,9 +9,9 @@
 //!   takes it back: roles that share the usual packages would fetch them again and again. Merging alone comes to an
 //!   end, and no request, however odd, ever makes another one touch more homes than before.
 //! - What a package's home grows by is at least what it was: the largest home that is merged is no larger than the others
-//!   together. Whoever shares the old bundle is not met in the new one, so that a first copy may be fetched again: of no
-//!   byte more often than a bundle can double. What is not merged by this rule has more than all smaller ones together,
-//!   so few of those are left too.
+//!   together. So no host has to follow a package (see [`moving`](super::moving)) more often than a bundle can double,
+//!   and no first copy is fetched again more often than that where nobody follows. What is not merged by this rule has
+//!   more than all smaller ones together, so few of those are left too.
 //! - A home that grows too large to be read by who wants little of it is left alone, see [`MERGED_PACKAGES_MAX`].
 
 use pkgtorrent_protocol::InfoHash;

@@ -83,7 +83,7 @@ fn wants() -> LeaseWish {
 
 impl Leases {
     /// Panics unless stretches, hosts and pieces say the same.
-    pub(super) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         let mut end_before = 0;
         for (&start, stretch) in &self.stretches {
             assert!(start >= end_before && start < stretch.end && stretch.end <= self.pieces());

@@ -1,6 +1,6 @@
 //! Hosts that ask the tracker for plans, and what they have from each other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ pub(crate) const MINUTE: u64 = 60;
 
 /// How long a host shares what it fetched.
 pub(crate) const SEEDING: u64 = 15 * MINUTE;
+
+/// How often a host that shares something announces.
+const ANNOUNCE_INTERVAL: u64 = MINUTE;
 
 /// Names in the repository, the most popular first.
 pub(crate) const NAMES: usize = 2000;
@@ -60,12 +63,25 @@ impl Bundler for ByContent {
     }
 }
 
+/// What a host shares in one bundle.
+#[derive(Clone)]
+struct Sharer {
+    bundle: InfoHash,
+    packages: Vec<HomePackage>,
+    until: u64,
+    /// How many packages of the bundle it has heard to have moved.
+    heard: u32,
+}
+
 /// Who shares what with whom. Times are in seconds.
 pub(crate) struct Sharing {
     pub(crate) tracker: Tracker,
     /// Until when some host shares a package in a bundle, and in any.
     here: HashMap<(InfoHash, Sha256Digest), u64>,
     anywhere: HashMap<Sha256Digest, u64>,
+    sharers: HashMap<usize, Vec<Sharer>>,
+    /// Who announces next, and when.
+    announces: BTreeSet<(u64, usize)>,
     /// Pieces that had to come from the origin, and that would have if everybody met.
     fetched: u64,
     needed: u64,
@@ -74,46 +90,104 @@ pub(crate) struct Sharing {
 impl Sharing {
     pub(crate) fn new(seed: u64) -> Self {
         // A peer counts as gone after two and a half intervals: so that a host that joined once is there as long as it
-        // seeds, without an announce a minute.
+        // seeds, and its announces need only be made where they hear of something.
         let interval = Duration::from_secs(SEEDING * 2 / 5);
         let settings = Settings { flood: None, ..Settings::with_interval(interval) };
         Self {
             tracker: Tracker::new(settings, seed),
             here: HashMap::new(),
             anywhere: HashMap::new(),
+            sharers: HashMap::new(),
+            announces: BTreeSet::new(),
             fetched: 0,
             needed: 0,
         }
     }
 
-    /// A host asks for packages, and joins the swarms of its plan.
-    pub(crate) fn join(&mut self, host: usize, wanted: &[Package], now: u64) -> Vec<Share> {
-        let at = Duration::from_secs(now);
+    /// A host asks for packages, and joins the swarms of its plan. Also says who is introduced to it.
+    pub(crate) fn join(
+        &mut self,
+        host: usize,
+        wanted: &[Package],
+        now: u64,
+    ) -> (Vec<Share>, BTreeSet<usize>) {
         let wanted: Vec<HomePackage> = wanted.iter().copied().map(home_package).collect();
-        let shares = self.tracker.assign(&wanted, at, &mut ByContent);
+        self.enter(host, &wanted, now)
+    }
+
+    fn enter(&mut self, host: usize, wanted: &[HomePackage], now: u64) -> (Vec<Share>, BTreeSet<usize>) {
+        let at = Duration::from_secs(now);
+        let shares = self.tracker.assign(wanted, at, &mut ByContent);
         assert_eq!(shares.iter().map(|share| share.members.len()).sum::<usize>(), wanted.len());
         let bundles: Vec<InfoHash> = shares.iter().map(|share| share.info_hash).collect();
-        self.tracker.join(&bundles, peer_id(host), address(host), 25, at).expect("its bundles are known");
-        shares
+        let introduced = self.tracker.join(&bundles, peer_id(host), address(host), 25, at);
+        let introduced = introduced.expect("its bundles are known");
+        (shares, introduced.iter().flat_map(|it| &it.peers).map(host_at).collect())
     }
 
     /// A host gets packages and shares them for so long; gives the bundles of its plan.
     pub(crate) fn fetch(&mut self, host: usize, wanted: &[Package], now: u64, seeding: u64) -> Vec<InfoHash> {
-        let shares = self.join(host, wanted, now);
-        let packages = wanted.iter().copied().map(home_package);
-        let pieces: HashMap<Sha256Digest, u32> = packages.map(|it| (it.identity, it.pieces)).collect();
+        self.announce_until(now);
+        let (shares, introduced) = self.join(host, wanted, now);
+        let wanted: Vec<HomePackage> = wanted.iter().copied().map(home_package).collect();
+        // Who is called for a bundle that it does not know asks the tracker at once.
+        introduced.into_iter().for_each(|called| self.follow(called, now));
         for Share { info_hash, members, .. } in &shares {
-            for member in members {
-                let here = self.here.entry((*info_hash, *member)).or_insert(0);
-                let anywhere = self.anywhere.entry(*member).or_insert(0);
-                let pieces = u64::from(pieces[member]);
-                self.fetched += if *here <= now { pieces } else { 0 };
-                self.needed += if *anywhere <= now { pieces } else { 0 };
-                *here = (now + seeding).max(*here);
+            let members: Vec<HomePackage> = of(&wanted, members);
+            for HomePackage { identity, pieces, .. } in &members {
+                let here = self.here.get(&(*info_hash, *identity)).is_some_and(|until| *until > now);
+                let anywhere = self.anywhere.entry(*identity).or_insert(0);
+                self.fetched += if here { 0 } else { u64::from(*pieces) };
+                self.needed += if *anywhere <= now { u64::from(*pieces) } else { 0 };
                 *anywhere = (now + seeding).max(*anywhere);
             }
+            self.share(host, *info_hash, members, now + seeding);
         }
+        self.announces.insert((now + ANNOUNCE_INTERVAL, host));
         shares.into_iter().map(|share| share.info_hash).collect()
+    }
+
+    fn share(&mut self, host: usize, bundle: InfoHash, packages: Vec<HomePackage>, until: u64) {
+        for package in &packages {
+            let here = self.here.entry((bundle, package.identity)).or_insert(0);
+            *here = until.max(*here);
+        }
+        let heard = self.tracker.moved(&bundle);
+        self.sharers.entry(host).or_default().push(Sharer { bundle, packages, until, heard });
+    }
+
+    /// All announces up to now are made.
+    fn announce_until(&mut self, now: u64) {
+        while let Some(&(at, host)) = self.announces.first().filter(|(at, _)| *at <= now) {
+            self.announces.pop_first();
+            self.follow(host, at);
+            if self.sharers.contains_key(&host) {
+                self.announces.insert((at + ANNOUNCE_INTERVAL, host));
+            }
+        }
+    }
+
+    /// A host announces, and shares what has moved in its new home as well.
+    fn follow(&mut self, host: usize, now: u64) {
+        let Some(mut sharers) = self.sharers.remove(&host) else { return };
+        sharers.retain(|sharer| sharer.until > now);
+        let mut followed = Vec::new();
+        for sharer in &mut sharers {
+            let moved = self.tracker.moved(&sharer.bundle);
+            if std::mem::replace(&mut sharer.heard, moved) != moved {
+                followed.push(sharer.clone());
+            }
+        }
+        if !sharers.is_empty() {
+            self.sharers.insert(host, sharers);
+        }
+        for Sharer { bundle, packages, until, .. } in followed {
+            for Share { info_hash, members, .. } in self.enter(host, &packages, now).0 {
+                if info_hash != bundle {
+                    self.share(host, info_hash, of(&packages, &members), until);
+                }
+            }
+        }
     }
 
     /// First copies, beside those of a fleet in which everybody meets everybody.
@@ -126,4 +200,15 @@ impl Sharing {
         let shared = self.here.iter().filter(|(_, until)| **until >= now).map(|((bundle, _), _)| bundle);
         shared.collect::<HashSet<_>>().len()
     }
+}
+
+fn host_at(address: &SocketAddr) -> usize {
+    match address {
+        SocketAddr::V4(v4) => (u32::from(*v4.ip()) - 0x0a00_0000) as usize,
+        SocketAddr::V6(_) => panic!("a host of another model"),
+    }
+}
+
+fn of(packages: &[HomePackage], members: &[Sha256Digest]) -> Vec<HomePackage> {
+    packages.iter().filter(|package| members.contains(&package.identity)).copied().collect()
 }
