@@ -33,9 +33,8 @@ const INTERVAL_MAX: Duration = Duration::from_secs(30 * 60);
 /// The first pause after an announce that failed; it doubles each time.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 
-/// A host with fewer connections than this for something that it needs asks for peers, so many at a time. Most of those
-/// whom a plan named may not have been reached: on full lines calls are lost like anything else.
-const LINKS_FEW: usize = 10;
+/// A host with fewer connections for something that it needs than it would make asks for peers, so many at a time. Most
+/// of those whom a plan named may not have been reached: on full lines calls are lost like anything else.
 const PEERS_WANTED: u32 = 25;
 
 /// How long the last word may take when the agent ends.
@@ -182,7 +181,7 @@ impl Engine {
         let served = self.swarm.served(id)?;
         let is_complete = served.is_complete();
         // Whoever has everything that it wants needs nobody, and is found by those who do.
-        let is_looking = self.swarm.needed_len(id) > 0 && self.swarm.links(id) < LINKS_FEW;
+        let is_looking = self.swarm.needed_len(id) > 0 && self.swarm.links(id) < self.dialled_max();
         let piece_len = bundle.info.as_ref()?.layout().piece_len().bytes();
         Some(SwarmAnnounce {
             info_hash: bundle.info_hash,

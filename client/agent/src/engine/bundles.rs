@@ -13,14 +13,15 @@ use reqwest::Url;
 
 use super::announcing::{others, ranges};
 use super::event::Task;
-use super::giving::Readable;
 use super::pieces::Assembling;
 use super::{Engine, WantedState};
 use crate::origin::{CheckedBundle, CheckedPlan, Info, PlanError, info, read_info};
 use crate::peer::{Command, InfoError};
 
-/// Bundles that this host takes part in. Beyond that the one that was left alone longest is left.
+/// Bundles that this host takes part in, and the length of all their info dictionaries. Beyond that the one that was left
+/// alone longest is left.
 const BUNDLES_MAX: usize = 256;
+const INFOS_LEN_MAX: usize = 32 << 20;
 
 /// How long the info dictionary is hoped for from peers before the service is asked: the first host of a crowd has it
 /// within a few round trips, and for ten thousand of them it would be several copies of a small set.
@@ -48,8 +49,6 @@ pub(super) struct Bundle {
     /// Where it is announced.
     pub(super) announce: Option<Url>,
     pub(super) assembling: Assembling,
-    /// Packages that are open for reading.
-    pub(super) open: VecDeque<(FileIndex, Readable)>,
     /// Something of it is given to other hosts.
     pub(super) offers: bool,
     used: Instant,
@@ -264,6 +263,7 @@ impl Engine {
             bundle.info_bytes = Some(info.bytes);
             bundle.info_asked = InfoAsked::Nobody;
             self.begin(id);
+            self.leave_oldest();
         }
     }
 
@@ -284,7 +284,6 @@ impl Engine {
             info_asked: InfoAsked::Nobody,
             announce: None,
             assembling: Assembling::default(),
-            open: VecDeque::new(),
             offers: false,
             used: Instant::now(),
         };
@@ -361,14 +360,16 @@ impl Engine {
         }
     }
 
-    /// There are too many bundles: one that is only given is left.
+    /// There are too many bundles: those that are only given are left.
     fn leave_oldest(&mut self) {
-        if self.bundles.len() > BUNDLES_MAX {
+        let info_len = |bundle: &Bundle| bundle.info_bytes.as_ref().map_or(0, Bytes::len);
+        while self.bundles.len() > BUNDLES_MAX
+            || self.bundles.values().map(info_len).sum::<usize>() > INFOS_LEN_MAX
+        {
             let idle = self.bundles.iter().filter(|(_, it)| it.downloads.is_empty() && it.joining.is_empty());
             let oldest = idle.filter(|(_, it)| it.offers).min_by_key(|(_, bundle)| bundle.used);
-            if let Some(id) = oldest.map(|(id, _)| *id) {
-                self.leave(id);
-            }
+            let Some(id) = oldest.map(|(id, _)| *id) else { return };
+            self.leave(id);
         }
     }
 
@@ -377,6 +378,7 @@ impl Engine {
         let Some(bundle) = self.bundles.remove(&id) else { return };
         self.bundle_ids.remove(&bundle.info_hash);
         self.drop_links_of(id);
+        self.open.close_all_of(id);
         self.tell_swarm(SwarmEvent::Leave { bundle: id });
         let mut gone = Vec::new();
         self.web_seeds.retain_mut(|seed| {

@@ -409,12 +409,12 @@ impl Engine {
         }
     }
 
-    fn done_with(&mut self, bundle: BundleId, file: FileIndex) {
-        if let Some(bundle) = self.bundles.get_mut(&bundle) {
+    fn done_with(&mut self, id: BundleId, file: FileIndex) {
+        if let Some(bundle) = self.bundles.get_mut(&id) {
             bundle.downloads.retain(|(other, _)| *other != file);
-            // Another download of it would be another file.
-            bundle.open.retain(|(open, _)| *open != file);
         }
+        // Another download of it would be another file.
+        self.open.close(id, file);
     }
 
     /// The swarm need not care for a file any more, nor for a bundle of which it was the last.

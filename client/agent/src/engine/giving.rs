@@ -1,5 +1,6 @@
 //! What other hosts get: blocks of packages that are here, and of verified pieces of those that are on their way.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -16,8 +17,8 @@ use super::event::Task;
 use crate::peer::Command;
 use crate::store::Partial;
 
-/// How many packages of one bundle are held open for reading.
-const OPEN_MAX: usize = 32;
+/// How many packages are held open for reading, of all bundles together.
+const OPEN_MAX: usize = 64;
 
 /// Where a package's bytes are read.
 #[derive(Debug, Clone)]
@@ -48,6 +49,32 @@ impl Readable {
             Self::Package(file) => file,
             Self::Partial(partial) => partial.file(),
         }
+    }
+}
+
+/// The packages that are open for reading, the one that was opened first in front.
+#[derive(Debug, Default)]
+pub(super) struct OpenPackages(VecDeque<(BundleId, FileIndex, Readable)>);
+
+impl OpenPackages {
+    fn get(&self, bundle: BundleId, file: FileIndex) -> Option<Readable> {
+        let found = self.0.iter().find(|(of, open, _)| (*of, *open) == (bundle, file));
+        found.map(|(_, _, readable)| readable.clone())
+    }
+
+    fn keep(&mut self, bundle: BundleId, file: FileIndex, readable: Readable) {
+        if self.0.len() == OPEN_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((bundle, file, readable));
+    }
+
+    pub(super) fn close(&mut self, bundle: BundleId, file: FileIndex) {
+        self.0.retain(|(of, open, _)| (*of, *open) != (bundle, file));
+    }
+
+    pub(super) fn close_all_of(&mut self, bundle: BundleId) {
+        self.0.retain(|(of, ..)| *of != bundle);
     }
 }
 
@@ -102,9 +129,7 @@ impl Engine {
             }
             Err(error) => {
                 tracing::warn!("a block for another host cannot be read: {error}");
-                if let Some(bundle) = self.bundles.get_mut(&bundle) {
-                    bundle.open.retain(|(open, _)| *open != file);
-                }
+                self.open.close(bundle, file);
                 self.not_given(link, block);
                 self.tell_swarm(SwarmEvent::Withdraw { bundle, file });
             }
@@ -133,26 +158,22 @@ impl Engine {
         let offset = nth * u64::from(layout.piece_len().bytes()) + u64::from(block.begin);
         // No more files than pieces, which are u32.
         let file = FileIndex(index as u32);
-        if let Some((_, readable)) = bundle.open.iter().find(|(open, _)| *open == file) {
-            return Some((file, offset, readable.clone()));
+        if let Some(readable) = self.open.get(id, file) {
+            return Some((file, offset, readable));
         }
         let identity = info.packages()[index].identity;
         let readable = match self.downloads.get(&identity) {
             Some(download) => Readable::Partial(download.partial().clone()),
             None => Readable::Package(Arc::new(self.store.open_package(&identity).ok().flatten()?)),
         };
-        let bundle = self.bundles.get_mut(&id)?;
-        if bundle.open.len() == OPEN_MAX {
-            bundle.open.pop_front();
-        }
-        bundle.open.push_back((file, readable.clone()));
+        self.open.keep(id, file, readable.clone());
         Some((file, offset, readable))
     }
 
     /// The package is in the store and all of its pieces are right: peers may have it.
     pub(super) fn offer(&mut self, bundle: BundleId, file: FileIndex) {
+        self.open.close(bundle, file);
         if let Some(bundle) = self.bundles.get_mut(&bundle) {
-            bundle.open.retain(|(open, _)| *open != file);
             bundle.offers = true;
         }
         self.tell_swarm(SwarmEvent::Offer { bundle, file });

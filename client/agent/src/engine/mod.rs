@@ -46,6 +46,7 @@ use self::announcing::Tracker;
 use self::bundles::{Bundle, WebSeed};
 use self::downloads::{Download, Running};
 use self::event::{PlanId, Task, TaskEvent};
+use self::giving::OpenPackages;
 use self::lifetime::Lifetime;
 use self::network::Network;
 use self::plans::{PlanAsked, Slow};
@@ -110,6 +111,7 @@ pub struct Engine {
     bundle_ids: HashMap<InfoHash, BundleId>,
     web_seeds: Vec<WebSeed>,
     downloads: HashMap<Sha256Digest, Download>,
+    open: OpenPackages,
     running: HashMap<RequestId, Running>,
     network: Network,
     trackers: Vec<Tracker>,
@@ -185,8 +187,9 @@ impl Engine {
             bundle_ids: HashMap::new(),
             web_seeds: Vec::new(),
             downloads: HashMap::new(),
+            open: OpenPackages::default(),
             running: HashMap::new(),
-            network: Network::new(peers, peer_id, port),
+            network: Network::new(peers, peer_id, port, settings.peers.connections_max),
             trackers: Vec::new(),
             random: Pcg64Mcg::new(u128::from(seed)),
             received: Sources::default(),

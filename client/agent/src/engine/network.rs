@@ -9,6 +9,7 @@ use pkgtorrent_protocol::{InfoHash, PeerId};
 use pkgtorrent_swarm::{Action, BundleId, Event as SwarmEvent, LinkId, PartReason};
 
 use super::Engine;
+use super::bundles::Bundle;
 use crate::peer::{
     CloseReason, Command, Event as PeerEvent, FromPeer, Hello, Known, Peer, Peers, Verdict, Welcome,
 };
@@ -19,6 +20,16 @@ use crate::peer::{
 /// thousand hosts, and a slow line is not torn between too many senders.
 const DIALLED_MAX: usize = 10;
 const LINKS_MAX: usize = 80;
+
+/// How many connections all bundles together make, shared out among those of which something is needed: a host that takes
+/// part in twenty of them meets mostly the same peers in each. And what each of them may make at least: one alone would be
+/// lost with its host.
+const DIALLED_IN_ALL: usize = 40;
+const DIALLED_MIN: usize = 2;
+
+/// One in so many of the connections that may be is left for those who have just called. When the others are taken, the
+/// bundle that has the most gives one up for another that has fewer.
+const SPARE_DIVISOR: usize = 8;
 
 /// How many peers of one bundle are remembered to be called when others cannot be reached: more than the tracker names
 /// at once.
@@ -46,6 +57,8 @@ pub(super) struct Network {
     pub(super) port: Option<u16>,
     known: Known,
     links: HashMap<LinkId, Link>,
+    /// How many there may be of them, of all bundles together.
+    links_max: usize,
     /// Who is being called, and for which bundle.
     dialling: HashSet<(InfoHash, SocketAddr)>,
     /// Who could be called next.
@@ -74,13 +87,14 @@ struct Link {
 }
 
 impl Network {
-    pub(super) fn new(peers: Peers, id: PeerId, port: Option<u16>) -> Self {
+    pub(super) fn new(peers: Peers, id: PeerId, port: Option<u16>, connections_max: usize) -> Self {
         Self {
             peers,
             id,
             port,
             known: Known::new(id),
             links: HashMap::new(),
+            links_max: (connections_max - connections_max / SPARE_DIVISOR).max(1),
             dialling: HashSet::new(),
             candidates: HashMap::new(),
             hung_up: VecDeque::new(),
@@ -102,6 +116,17 @@ impl Network {
 
     fn links_of(&self, bundle: BundleId) -> impl Iterator<Item = (&LinkId, &Link)> {
         self.links.iter().filter(move |(_, link)| link.bundle == bundle)
+    }
+
+    /// Whom to part with so that a bundle gets one more connection where there are as many as may be: of the bundle that
+    /// has the most, who called last. `None` if that is no better off than this one.
+    fn least_needed(&self, bundle: BundleId) -> Option<LinkId> {
+        let mut counts: HashMap<BundleId, usize> = HashMap::new();
+        self.links.values().for_each(|link| *counts.entry(link.bundle).or_default() += 1);
+        let own = counts.get(&bundle).copied().unwrap_or(0);
+        let (most, count) = counts.into_iter().max_by_key(|(id, count)| (*count, *id))?;
+        let of_most = self.links_of(most).filter(|_| count > own + 1);
+        of_most.max_by_key(|(id, link)| (!link.is_dialled, **id)).map(|(id, _)| *id)
     }
 
     fn is_banned(&self, address: SocketAddr, peer_id: PeerId) -> bool {
@@ -170,7 +195,7 @@ impl Engine {
             self.network.links_of(id).map(|(_, link)| link.address).collect();
         let own = self.network.links_of(id).filter(|(_, link)| link.is_dialled).count();
         let dialling = self.network.dialling.iter().filter(|(of, _)| *of == info_hash).count();
-        let mut room = DIALLED_MAX.saturating_sub(own + dialling);
+        let mut room = self.dialled_max().saturating_sub(own + dialling);
         while room > 0
             && let Some(address) = self.network.candidates.get_mut(&id).and_then(Vec::pop)
         {
@@ -180,6 +205,15 @@ impl Engine {
                 room -= 1;
             }
         }
+    }
+
+    /// How many connections of one bundle this host makes.
+    pub(super) fn dialled_max(&self) -> usize {
+        let is_needed = |(id, bundle): &(&BundleId, &Bundle)| {
+            !bundle.joining.is_empty() || self.swarm.needed_len(**id) > 0
+        };
+        let needed = self.bundles.iter().filter(is_needed).count();
+        (DIALLED_IN_ALL / needed.max(1)).clamp(DIALLED_MIN, DIALLED_MAX)
     }
 
     /// Calls those again that hung up, where this host still needs something and has found nobody else: in a crowd there
@@ -209,6 +243,10 @@ impl Engine {
             || self.network.is_banned(hello.address, hello.peer_id)
         {
             return;
+        }
+        if self.network.links.len() >= self.network.links_max {
+            let Some(least_needed) = self.network.least_needed(id) else { return };
+            self.drop_link(least_needed);
         }
         let link = LinkId(self.network.next);
         self.network.next += 1;

@@ -11,7 +11,7 @@ use super::Engine;
 use super::event::Task;
 use crate::store::{Partial, piece_matches};
 
-/// How many wrong copies of pieces are kept per bundle, to see later which of their blocks were wrong.
+/// How many wrong copies of pieces are kept, of all bundles together, to see later which of their blocks were wrong.
 const WRONG_MAX: usize = 4;
 
 /// Pieces of one bundle that are not whole yet.
@@ -136,8 +136,9 @@ impl Engine {
                 SwarmEvent::PieceVerified { bundle, piece, wrong }
             }
             Judgement::Wrong(bytes) => {
+                let kept: usize = self.bundles.values().map(|it| it.assembling.wrong.len()).sum();
                 if let Some(bundle) = self.bundles.get_mut(&bundle)
-                    && bundle.assembling.wrong.len() < WRONG_MAX
+                    && kept < WRONG_MAX
                 {
                     bundle.assembling.wrong.insert(piece, bytes);
                 }

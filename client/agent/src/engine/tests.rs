@@ -1,5 +1,7 @@
 //! The engine as its events drive it, without sockets and services.
 
+mod connections;
+
 use std::fs::{self, File};
 use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;

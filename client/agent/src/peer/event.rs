@@ -180,7 +180,7 @@ pub struct Lost;
 
 impl Peer {
     /// A connection's two ends.
-    pub(super) fn channel() -> (Self, mpsc::Receiver<Command>) {
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Command>) {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         (Self { commands }, queue)
     }

@@ -1,0 +1,70 @@
+//! All bundles share one budget of connections.
+
+use std::net::SocketAddr;
+
+use pkgtorrent_swarm::BundleId;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::peer::{Event as PeerEvent, Hello, Peer};
+
+impl Host {
+    /// Wants a package of each of so many bundles.
+    fn in_bundles(bundles: u8) -> (Self, Vec<BundleId>) {
+        let mut host = Self::new();
+        let packages: Vec<Package> = (1..=bundles).map(Package::new).collect();
+        let digests: Vec<PackageDigest> = packages.iter().map(|package| package.identity.into()).collect();
+        host.fetch(ALICE, &digests);
+        let alone: Vec<[&Package; 1]> = packages.iter().map(|package| [package]).collect();
+        let planned: Vec<&[&Package]> = alone.iter().map(|package| &package[..]).collect();
+        for informed in host.plan(&digests, &planned) {
+            host.tell(informed);
+        }
+        let ids = (0..u32::from(bundles)).map(BundleId).collect();
+        (host, ids)
+    }
+
+    /// So many hosts call for a bundle; gives the other ends of the connections.
+    fn called(&mut self, bundle: BundleId, calls: u16) -> Vec<mpsc::Receiver<peer::Command>> {
+        let info_hash = self.engine.bundles[&bundle].info_hash;
+        let call = |call: u16| {
+            let mut peer_id = [2; 20];
+            peer_id[..2].copy_from_slice(&call.to_le_bytes());
+            let (peer, commands) = Peer::channel();
+            let hello = Hello {
+                info_hash,
+                peer_id: PeerId(peer_id),
+                address: SocketAddr::from(([127, 0, 0, 1], 1000 + call)),
+                is_dialled: false,
+                is_fast: true,
+                peer,
+                welcome: oneshot::channel().0,
+            };
+            self.engine.peer_said(PeerEvent::Hello(hello));
+            commands
+        };
+        (0..calls).map(call).collect()
+    }
+
+    fn links(&self, bundles: &[BundleId]) -> Vec<usize> {
+        bundles.iter().map(|bundle| self.engine.swarm.links(*bundle)).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_more_bundles_are_needed_the_fewer_connections_are_made_for_each() {
+    for (bundles, connections) in [(1, 10), (4, 10), (8, 5), (20, 2), (60, 2)] {
+        assert_eq!(Host::in_bundles(bundles).0.engine.dialled_max(), connections, "{bundles} bundles");
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_that_comes_late_gets_connections_of_those_that_have_many() {
+    let (mut host, bundles) = Host::in_bundles(5);
+    let mut calls: Vec<_> = bundles[..2].iter().map(|bundle| host.called(*bundle, 90)).collect();
+    assert_eq!(host.links(&bundles), [80, 80, 0, 0, 0], "no bundle has more");
+    calls.extend(bundles[2..].iter().map(|bundle| host.called(*bundle, 90)));
+    let links = host.links(&bundles);
+    assert_eq!(links.iter().sum::<usize>(), 175, "an eighth of 200 is left for who calls next");
+    assert!(links.iter().all(|links| (34..=36).contains(links)), "{links:?}");
+}
