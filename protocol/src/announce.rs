@@ -388,6 +388,10 @@ pub enum SwarmAnswer {
         /// has become another's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lease: Option<Vec<PieceRange>>,
+        /// How many of the bundle's packages have another home now, or none. Whoever hears of another number than before
+        /// asks for a plan of those that it has, so as to be met where they are looked for.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        moved: u32,
     },
     /// The swarm got nothing, and why: an agent that is told that a swarm is unknown asks for a new plan.
     Refused {
@@ -396,6 +400,10 @@ pub enum SwarmAnswer {
         /// What is wrong.
         refused: String,
     },
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]
@@ -503,7 +511,9 @@ mod tests {
         let answered =
             format!(r#"{{"info_hash":"{hash}","complete":1,"incomplete":2,"peers":["10.0.0.1:1"]}}"#);
         let answer: SwarmAnswer = serde_json::from_str(&answered).expect("parses");
-        assert!(matches!(&answer, SwarmAnswer::Known { lease: None, peers, .. } if peers.len() == 1));
+        assert!(
+            matches!(&answer, SwarmAnswer::Known { lease: None, moved: 0, peers, .. } if peers.len() == 1)
+        );
         assert_eq!(serde_json::to_string(&answer).expect("encodes"), answered);
         let refused = format!(r#"{{"info_hash":"{hash}","refused":"no"}}"#);
         let answer: SwarmAnswer = serde_json::from_str(&refused).expect("parses");

@@ -205,6 +205,12 @@ impl Crowd {
         self.rarity.absent().iter().any(|piece| !self.guide.leased.get(*piece))
     }
 
+    /// What to say where nothing was said before.
+    pub(crate) fn standing(&self) -> Wish {
+        let got = ranges(self.served.iter(), RANGES_MAX);
+        Wish { got, wants: !self.needed.is_empty(), ..self.wish() }
+    }
+
     fn wish(&self) -> Wish {
         let got = self.guide.lease.iter().cloned().flatten().filter(|piece| self.served.get(*piece));
         Wish {

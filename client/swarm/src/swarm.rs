@@ -6,7 +6,7 @@ use std::time::Duration;
 use pkgtorrent_protocol::wire::Bitfield;
 use rand_pcg::Pcg64Mcg;
 
-use crate::action::{Action, GiveUpReason};
+use crate::action::{Action, GiveUpReason, Wish};
 use crate::crowd::Crowd;
 use crate::event::Event;
 use crate::file::{File, Stage};
@@ -186,6 +186,12 @@ impl Swarm {
     #[must_use]
     pub fn served(&self, bundle: BundleId) -> Option<&Bitfield> {
         Some(&self.crowds.get(&bundle)?.served)
+    }
+
+    /// What to tell a tracker that knows nothing of this host in a bundle.
+    #[must_use]
+    pub fn standing(&self, bundle: BundleId) -> Option<Wish> {
+        self.crowds.get(&bundle).map(Crowd::standing)
     }
 
     /// How many bytes of a bundle are wanted and not here, padding included.

@@ -239,6 +239,7 @@ fn answer(bundle: &Bundle, introduction: &Introduction, lease: Option<Vec<(u32, 
         peers: Vec::new(),
         compact_peers: CompactPeers(introduction.peers.clone()),
         lease,
+        moved: 0,
     }
 }
 

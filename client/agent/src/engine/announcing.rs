@@ -37,6 +37,10 @@ const RETRY_FIRST: Duration = Duration::from_secs(5);
 /// of those whom a plan named may not have been reached: on full lines calls are lost like anything else.
 const PEERS_WANTED: u32 = 25;
 
+/// Whoever is called for a bundle that it does not know announces, but not more often than this: packages that it has may
+/// have another home now.
+const CALLED_INTERVAL: Duration = Duration::from_secs(2);
+
 /// How long the last word may take when the agent ends.
 pub(super) const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -44,7 +48,8 @@ pub(super) const FAREWELL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Tracker {
     url: Url,
-    /// When everything is announced next.
+    /// When everything was announced last, or planned first, and is announced next.
+    last: Instant,
     next: Instant,
     /// What is to be told before that, and when.
     wishes: BTreeMap<BundleId, Wish>,
@@ -68,10 +73,11 @@ impl Engine {
     pub(super) fn announced_by_plan(&mut self, url: &Url, interval: u32) {
         // Whoever is not listened for is not listed.
         if self.network.port.is_some() && !self.trackers.iter().any(|tracker| tracker.url == *url) {
-            let next = Instant::now() + bounded(interval);
+            let last = Instant::now();
             self.trackers.push(Tracker {
                 url: url.clone(),
-                next,
+                last,
+                next: last + bounded(interval),
                 wishes: BTreeMap::new(),
                 done: BTreeSet::new(),
                 ask_at: None,
@@ -126,6 +132,13 @@ impl Engine {
         }
     }
 
+    /// Somebody called for a bundle that this host is not in.
+    pub(super) fn called_for_unknown(&mut self) {
+        for tracker in self.trackers.iter_mut().filter(|tracker| tracker.failures == 0) {
+            tracker.next = tracker.next.min(tracker.last + CALLED_INTERVAL);
+        }
+    }
+
     fn announce(&mut self, index: usize, is_regular: bool) {
         let tracker = &mut self.trackers[index];
         let url = tracker.url.clone();
@@ -151,6 +164,9 @@ impl Engine {
             return;
         }
         tracker.is_asking = true;
+        if is_regular {
+            tracker.last = Instant::now();
+        }
         let wished: BTreeSet<BundleId> = wishes.keys().copied().collect();
         let patience = if wished.is_empty() { PATIENCE } else { WISH_PATIENCE };
         let batch = self.batch(swarms);
@@ -233,7 +249,7 @@ impl Engine {
     /// What the tracker says of one swarm; gives the bundle, if the tracker knows it.
     fn guided(&mut self, answer: SwarmAnswer, wished: &BTreeSet<BundleId>) -> Option<BundleId> {
         match answer {
-            SwarmAnswer::Known { info_hash, complete, incomplete, peers, compact_peers, lease } => {
+            SwarmAnswer::Known { info_hash, complete, incomplete, peers, compact_peers, lease, moved } => {
                 let bundle = *self.bundle_ids.get(&info_hash)?;
                 let others = others(complete, incomplete);
                 let lease = lease.map(|lease| ranges(&lease));
@@ -241,6 +257,7 @@ impl Engine {
                 self.tell_swarm(SwarmEvent::Guided { bundle, others, lease });
                 self.dial(bundle, &peers);
                 self.dial(bundle, &compact_peers.0);
+                self.heard_of_moves(bundle, moved);
                 has_answered.then_some(bundle)
             }
             SwarmAnswer::Refused { info_hash, refused } => {

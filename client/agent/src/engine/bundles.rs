@@ -1,6 +1,6 @@
 //! Bundles that packages are wanted from, or given of: reading what is in them, and where.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use reqwest::Url;
 
 use super::announcing::{others, ranges};
 use super::event::Task;
+use super::following::Followed;
 use super::pieces::Assembling;
 use super::{Engine, WantedState};
 use crate::origin::{CheckedBundle, CheckedPlan, Info, PlanError, info, read_info};
@@ -46,9 +47,15 @@ pub(super) struct Bundle {
     /// What the latest plan says.
     planned: Option<Planned>,
     info_asked: InfoAsked,
+    /// The service that planned it last.
+    pub(super) service: String,
     /// Where it is announced.
     pub(super) announce: Option<Url>,
+    /// When this host last followed packages of it to another home.
+    pub(super) followed: Option<Followed>,
     pub(super) assembling: Assembling,
+    /// Pieces that are offered as they lie in the store, and are checked when they are first given.
+    pub(super) unchecked: BTreeSet<u32>,
     /// Something of it is given to other hosts.
     pub(super) offers: bool,
     used: Instant,
@@ -61,9 +68,10 @@ struct Planned {
     /// Packages of the set that are in it, and which files of it they are.
     packages: Vec<(PackageDigest, u32)>,
     torrents: Url,
-    service: String,
     /// Whether its service leases first copies.
     has_leases: bool,
+    /// Nothing of it is wanted by this plan: the tracker is told what is here of it.
+    is_stored: bool,
 }
 
 /// Whom the info dictionary is expected from.
@@ -109,15 +117,17 @@ impl Engine {
             }
         }
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
+        let is_stored = wanted.is_empty();
         bundle.joining.extend(wanted);
         bundle.announce = Some(plan.announce.clone());
+        bundle.service = service.to_owned();
         bundle.used = Instant::now();
         bundle.planned = Some(Planned {
             bundle: planned.clone(),
             packages,
             torrents: plan.torrents.clone(),
-            service: service.to_owned(),
             has_leases: plan.policy.lease_ttl > 0,
+            is_stored,
         });
         let (is_known, is_asked) = (bundle.info.is_some(), bundle.info_asked != InfoAsked::Nobody);
         if is_known {
@@ -136,6 +146,7 @@ impl Engine {
         let layout = Arc::new(info.layout().clone());
         self.tell_swarm(SwarmEvent::Join { bundle: id, layout });
         if let Some(planned) = self.bundles.get_mut(&id).and_then(|bundle| bundle.planned.take()) {
+            self.bring(id, &planned.packages);
             let CheckedBundle { complete, incomplete, peers, lease, .. } = planned.bundle;
             // Peers may be more than are counted: this host is only counted if it could be entered.
             let known = u32::try_from(peers.len()).unwrap_or(u32::MAX);
@@ -145,10 +156,18 @@ impl Engine {
             if !planned.has_leases || self.network.port.is_none() {
                 self.tell_swarm(SwarmEvent::Unguided { bundle: id });
             }
-            self.offer_stored(id, &planned.packages);
+            if planned.is_stored {
+                self.report_standing(id);
+            }
         }
         self.link_bundle(id);
         self.start_downloads(id);
+    }
+
+    /// Whether the info dictionary is being read, and if so what packages of it are here will be shared.
+    pub(super) fn will_share(&mut self, id: BundleId, packages: &[(PackageDigest, u32)]) -> bool {
+        let planned = self.bundles.get_mut(&id).and_then(|bundle| bundle.planned.as_mut());
+        planned.map(|planned| planned.packages.extend(packages)).is_some()
     }
 
     fn ask_for_info(&mut self, id: BundleId, has_peers: bool) {
@@ -167,8 +186,9 @@ impl Engine {
 
     fn ask_service_for_info(&mut self, id: BundleId) {
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
-        let Some(Planned { bundle: planned, torrents, service, .. }) = bundle.planned.clone() else { return };
+        let Some(Planned { bundle: planned, torrents, .. }) = bundle.planned.clone() else { return };
         bundle.info_asked = InfoAsked::Service;
+        let service = bundle.service.clone();
         let yard = self.yard.clone();
         tokio::spawn(async move {
             let started = Instant::now();
@@ -282,8 +302,11 @@ impl Engine {
             downloads: Vec::new(),
             planned: None,
             info_asked: InfoAsked::Nobody,
+            service: String::new(),
             announce: None,
+            followed: None,
             assembling: Assembling::default(),
+            unchecked: BTreeSet::new(),
             offers: false,
             used: Instant::now(),
         };
@@ -374,7 +397,7 @@ impl Engine {
     }
 
     /// Leaves a bundle, and the web seeds that have no other.
-    fn leave(&mut self, id: BundleId) {
+    pub(super) fn leave(&mut self, id: BundleId) {
         let Some(bundle) = self.bundles.remove(&id) else { return };
         self.bundle_ids.remove(&bundle.info_hash);
         self.drop_links_of(id);

@@ -47,6 +47,8 @@ pub(super) struct Download {
     told: u64,
     /// How often commands were told that it waits, since something of it came.
     waits_told: u32,
+    /// Whole, it was another package: it is fetched again, from the origin alone.
+    is_again: bool,
 }
 
 /// One request that is under way.
@@ -63,9 +65,8 @@ impl Download {
         (self.from.peers + self.from.origin + self.from.store).min(self.extent.size)
     }
 
-    /// How many bytes this piece of the bundle adds to what is here of the package.
-    fn count(&mut self, piece: u32) -> u64 {
-        let nth = piece.saturating_sub(self.extent.first_piece);
+    /// How many bytes this piece of the package adds to what is here of it.
+    fn count(&mut self, nth: u32) -> u64 {
         match self.counted.get_mut(nth as usize) {
             Some(is_counted) if !*is_counted => *is_counted = true,
             _ => return 0,
@@ -74,11 +75,30 @@ impl Download {
         self.extent.size.saturating_sub(u64::from(nth) * piece_len).min(piece_len)
     }
 
-    /// A peer brought a piece; gives the bytes that it adds.
-    pub(super) fn count_from_peers(&mut self, piece: u32) -> u64 {
-        let bytes = self.count(piece);
+    /// A peer brought this piece of it; gives the bytes that it adds.
+    pub(super) fn count_from_peers(&mut self, nth: u32) -> u64 {
+        let bytes = self.count(nth);
         self.from.peers += bytes;
         bytes
+    }
+
+    pub(super) fn bundle(&self) -> BundleId {
+        self.bundle
+    }
+
+    /// The file of its bundle that it is, and where that is.
+    pub(super) fn place(&self) -> (FileIndex, Extent) {
+        (self.file, self.extent)
+    }
+
+    /// Whether its pieces may come from another bundle as well as from this one.
+    pub(super) fn may_move(&self) -> bool {
+        !self.is_again && self.done() < self.size()
+    }
+
+    /// It is this file of another bundle from now on.
+    pub(super) fn move_to(&mut self, bundle: BundleId, file: FileIndex, extent: Extent) {
+        (self.bundle, self.file, self.extent) = (bundle, file, extent);
     }
 
     pub(super) fn name(&self) -> &str {
@@ -144,10 +164,14 @@ impl Engine {
             last_failure: None,
             told: 0,
             waits_told: 0,
+            is_again: false,
         };
         self.downloads.insert(identity, download);
         if let Some(bundle) = self.bundles.get_mut(&id) {
             bundle.downloads.push((file, identity));
+            // What was in the store before is not there any more.
+            let pieces = extent.first_piece..extent.first_piece + extent.pieces;
+            bundle.unchecked.retain(|piece| !pieces.contains(piece));
         }
         if partial.is_new() {
             self.resumed(&partial, Ok(Vec::new()));
@@ -178,8 +202,8 @@ impl Engine {
             }
         };
         let (bundle, file, first) = (download.bundle, download.file, download.extent.first_piece);
-        let have: Vec<u32> = pieces.into_iter().map(|piece| first + piece).collect();
-        download.from.store = have.iter().map(|piece| download.count(*piece)).sum();
+        download.from.store = pieces.iter().map(|piece| download.count(*piece)).sum();
+        let have = pieces.into_iter().map(|piece| first + piece).collect();
         self.tell_swarm(SwarmEvent::Want { bundle, file, have });
     }
 
@@ -252,16 +276,25 @@ impl Engine {
     }
 
     /// Pieces arrived; those that were right are written, even if the request was cancelled meanwhile.
-    pub(super) fn arrived(&mut self, request: RequestId, partial: &Partial, pieces: Vec<(u32, bool)>) {
+    pub(super) fn arrived(
+        &mut self,
+        request: RequestId,
+        partial: &Partial,
+        first_piece: u32,
+        pieces: Vec<(u32, bool)>,
+    ) {
         for (piece, is_right) in pieces {
             if let Some(download) = self.download_of(partial) {
                 if is_right {
-                    let bytes = download.count(piece);
+                    let bytes = download.count(piece - first_piece);
                     download.from.origin += bytes;
                     self.received.origin += bytes;
                 } else {
                     download.last_failure = Some(format!("piece {piece} does not match its hash"));
                 }
+            }
+            if is_right {
+                self.came_before_move(partial, first_piece, piece);
             }
             self.tell_swarm(match is_right {
                 true => SwarmEvent::Verified { request, piece },
@@ -366,6 +399,7 @@ impl Engine {
                 let (bundle, file) = (download.bundle, download.file);
                 download.from = Sources::default();
                 download.counted.fill(false);
+                download.is_again = true;
                 download.last_failure = Some("its pieces match their hashes, the whole does not".into());
                 return self.tell_swarm(SwarmEvent::DigestMismatch { bundle, file });
             }
@@ -418,7 +452,7 @@ impl Engine {
     }
 
     /// The swarm need not care for a file any more, nor for a bundle of which it was the last.
-    fn forget_file(&mut self, bundle: BundleId, file: FileIndex) {
+    pub(super) fn forget_file(&mut self, bundle: BundleId, file: FileIndex) {
         self.done_with(bundle, file);
         self.tell_swarm(SwarmEvent::Unwant { bundle, file });
         self.leave_if_unused(bundle);

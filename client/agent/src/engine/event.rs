@@ -8,7 +8,7 @@ use std::time::Duration;
 use pkgtorrent_protocol::announce::BatchAnswer;
 use pkgtorrent_protocol::socket::{Answer, Request};
 use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
-use pkgtorrent_swarm::{BundleId, FileIndex, Outcome, RequestId};
+use pkgtorrent_swarm::{BundleId, Outcome, RequestId};
 use tokio::sync::mpsc;
 
 use super::announcing::Asked;
@@ -104,12 +104,11 @@ pub(crate) enum Task {
     Assembled(Assembled),
     /// A block for a peer was read.
     Read(ReadBlock),
-    /// A package of the store was read for its pieces: whether they are those of the bundle.
-    Offered { bundle: BundleId, file: FileIndex, identity: Sha256Digest, is_right: io::Result<bool> },
     /// What an earlier run left of a package was read: these of its pieces are right.
     Resumed { partial: Partial, result: io::Result<Vec<u32>> },
-    /// Pieces arrived; those that are right were written. The second of each pair says whether it was.
-    Arrived { request: RequestId, partial: Partial, pieces: Vec<(u32, bool)> },
+    /// Pieces arrived, of a package that begins with this piece; those that are right were written. The second of each
+    /// pair says whether it was.
+    Arrived { request: RequestId, partial: Partial, first_piece: u32, pieces: Vec<(u32, bool)> },
     /// A piece cannot be written.
     Unwritable { request: RequestId, error: io::Error },
     /// A request is over.

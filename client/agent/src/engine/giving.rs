@@ -7,15 +7,17 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pkgtorrent_protocol::Sha256Digest;
+use pkgtorrent_protocol::layout::BLOCK_HASH_LEN;
+use pkgtorrent_protocol::metainfo::BundleInfo;
 use pkgtorrent_protocol::wire::Block;
-use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
 use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, FileIndex, LinkId};
 use rustix::io::ReadWriteFlags;
 
 use super::Engine;
 use super::event::Task;
 use crate::peer::Command;
-use crate::store::Partial;
+use crate::store::{Partial, piece_matches};
 
 /// How many packages are held open for reading, of all bundles together.
 const OPEN_MAX: usize = 64;
@@ -85,7 +87,35 @@ pub(crate) struct ReadBlock {
     pub(crate) bundle: BundleId,
     pub(crate) file: FileIndex,
     pub(crate) block: Block,
+    /// Its piece was checked as well.
+    pub(crate) is_checked: bool,
     pub(crate) result: io::Result<Bytes>,
+}
+
+/// A piece that nobody has checked since it was put where it is.
+pub(super) struct Unchecked {
+    info: Arc<BundleInfo>,
+    piece: u32,
+    /// Where it begins in its package, and its length without padding.
+    offset: u64,
+    len: usize,
+}
+
+impl Unchecked {
+    /// Reads it, and gives the block if the piece is right.
+    pub(super) fn read(&self, readable: &Readable, block: Block) -> io::Result<Bytes> {
+        let piece_len = self.info.layout().piece_len();
+        let mut bytes = vec![0; self.len];
+        readable.read(self.offset, &mut bytes)?;
+        let start = self.piece as usize * BLOCK_HASH_LEN;
+        if !piece_matches(piece_len, &bytes, &self.info.block_hashes()[start..start + BLOCK_HASH_LEN]) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its piece does not match its hash"));
+        }
+        // What lies behind the end of the package is padding.
+        bytes.resize(piece_len.bytes() as usize, 0);
+        let begin = block.begin as usize;
+        Ok(Bytes::from(bytes).slice(begin..begin + block.len as usize))
+    }
 }
 
 impl Engine {
@@ -95,6 +125,15 @@ impl Engine {
         let Some((file, offset, readable)) = self.readable(bundle, block) else {
             return self.not_given(link, block);
         };
+        if let Some(piece) = self.unchecked(bundle, block.piece) {
+            let events = self.yard.events.clone();
+            tokio::task::spawn_blocking(move || {
+                let result = piece.read(&readable, block);
+                let read = ReadBlock { link, bundle, file, block, is_checked: true, result };
+                let _ = events.blocking_send(Task::Read(read).into());
+            });
+            return;
+        }
         let Some(size) = self.size_of(bundle, file) else { return };
         // What lies behind the end of the package is padding.
         let len = size.saturating_sub(offset).min(u64::from(block.len)) as usize;
@@ -102,13 +141,13 @@ impl Engine {
         match readable.read_now(offset, &mut bytes[..len]) {
             Some(()) => {
                 let result = Ok(Bytes::from(bytes));
-                self.block_read(ReadBlock { link, bundle, file, block, result });
+                self.block_read(ReadBlock { link, bundle, file, block, is_checked: false, result });
             }
             None => {
                 let events = self.yard.events.clone();
                 tokio::task::spawn_blocking(move || {
                     let result = readable.read(offset, &mut bytes[..len]).map(|()| Bytes::from(bytes));
-                    let read = ReadBlock { link, bundle, file, block, result };
+                    let read = ReadBlock { link, bundle, file, block, is_checked: false, result };
                     let _ = events.blocking_send(Task::Read(read).into());
                 });
             }
@@ -122,18 +161,43 @@ impl Engine {
 
     /// A block was read, or was not: then the package is not here any more, whatever was thought.
     pub(super) fn block_read(&mut self, read: ReadBlock) {
-        let ReadBlock { link, bundle, file, block, result } = read;
+        let ReadBlock { link, bundle, file, block, is_checked, result } = read;
         match result {
             Ok(data) => {
+                if let Some(bundle) = self.bundles.get_mut(&bundle).filter(|_| is_checked) {
+                    bundle.unchecked.remove(&block.piece);
+                }
                 self.network.say(link, Command::Block { block, data });
             }
             Err(error) => {
                 tracing::warn!("a block for another host cannot be read: {error}");
+                if error.kind() == io::ErrorKind::InvalidData {
+                    self.drop_stored(bundle, file);
+                }
                 self.open.close(bundle, file);
                 self.not_given(link, block);
                 self.tell_swarm(SwarmEvent::Withdraw { bundle, file });
             }
         }
+    }
+
+    /// A package of the store is not what its name says.
+    fn drop_stored(&mut self, bundle: BundleId, file: FileIndex) {
+        let info = self.bundles.get(&bundle).and_then(|bundle| bundle.info.as_ref());
+        let Some(identity) = info.map(|info| info.packages()[file.0 as usize].identity) else { return };
+        tracing::warn!("{identity} leaves the store: its pieces do not match");
+        self.store.remove(&identity);
+    }
+
+    /// A piece that was offered and has not been checked, if it is such a one.
+    pub(super) fn unchecked(&self, id: BundleId, piece: u32) -> Option<Unchecked> {
+        let bundle = self.bundles.get(&id).filter(|bundle| bundle.unchecked.contains(&piece))?;
+        let info = bundle.info.clone()?;
+        let layout = info.layout();
+        let extent = layout.extents()[layout.index_of(piece)?];
+        let offset = u64::from(piece - extent.first_piece) * u64::from(layout.piece_len().bytes());
+        let len = layout.payload_len(piece) as usize;
+        Some(Unchecked { piece, offset, len, info })
     }
 
     /// A block has left for a peer.
@@ -148,7 +212,7 @@ impl Engine {
     }
 
     /// The file that a block is in, where it begins in it, and what to read it from.
-    fn readable(&mut self, id: BundleId, block: Block) -> Option<(FileIndex, u64, Readable)> {
+    pub(super) fn readable(&mut self, id: BundleId, block: Block) -> Option<(FileIndex, u64, Readable)> {
         let bundle = self.bundles.get(&id)?;
         let info = bundle.info.clone()?;
         let layout = info.layout();
@@ -180,50 +244,20 @@ impl Engine {
         self.announce_if_done(bundle);
     }
 
-    /// Packages of a plan that were in the store already are given on too, once their pieces are known to be right: what
-    /// lies in the store may be of an earlier run.
-    pub(super) fn offer_stored(&mut self, id: BundleId, planned: &[(PackageDigest, u32)]) {
-        let Some(info) = self.bundles.get(&id).and_then(|bundle| bundle.info.clone()) else { return };
-        for (_, file) in planned {
-            let extents = info.layout().extents();
-            let Ok(index) = extents.binary_search_by_key(file, |extent| extent.file) else { continue };
-            let (extent, identity) = (extents[index], info.packages()[index].identity);
-            if self.store.size(&identity) != Some(extent.size) || self.is_offered(id, extent.first_piece) {
-                continue;
-            }
-            let Ok(Some(package)) = self.store.open_package(&identity) else { continue };
-            let (info, events) = (Arc::clone(&info), self.yard.events.clone());
-            // Below the number of a bundle's files, which is a u32.
-            let file = FileIndex(index as u32);
-            tokio::task::spawn_blocking(move || {
-                let piece_len = info.layout().piece_len();
-                let hashes = super::downloads::package_hashes(&info, &extent);
-                let is_right = crate::store::all_pieces_match(&package, extent.size, piece_len, hashes);
-                let _ = events.blocking_send(Task::Offered { bundle: id, file, identity, is_right }.into());
-            });
+    /// A package that is in the store is given to peers of this bundle from now on; whether it is and was not before. What
+    /// lies there may be of an earlier run, so each of its pieces is checked when it is first given.
+    pub(super) fn offer_stored(&mut self, id: BundleId, file: FileIndex, identity: Sha256Digest) -> bool {
+        let Some(bundle) = self.bundles.get_mut(&id) else { return false };
+        let Some(extent) = bundle.info.as_ref().and_then(|info| info.layout().extents().get(file.0 as usize))
+        else {
+            return false;
+        };
+        let is_offered = self.swarm.served(id).is_some_and(|served| served.get(extent.first_piece));
+        if self.store.size(&identity) != Some(extent.size) || is_offered {
+            return false;
         }
-    }
-
-    fn is_offered(&self, bundle: BundleId, piece: u32) -> bool {
-        self.swarm.served(bundle).is_some_and(|served| served.get(piece))
-    }
-
-    /// A package of the store was read for its pieces.
-    pub(super) fn offered(
-        &mut self,
-        bundle: BundleId,
-        file: FileIndex,
-        identity: Sha256Digest,
-        is_right: io::Result<bool>,
-    ) {
-        match is_right {
-            Ok(true) => self.offer(bundle, file),
-            Ok(false) if self.store.size(&identity).is_some() => {
-                tracing::warn!("{identity} leaves the store: its pieces do not match");
-                self.store.remove(&identity);
-            }
-            Ok(false) => {}
-            Err(error) => tracing::warn!("{identity} is not shared: {error}"),
-        }
+        bundle.unchecked.extend(extent.first_piece..extent.first_piece + extent.pieces);
+        self.offer(id, file);
+        true
     }
 }

@@ -17,6 +17,7 @@ mod bundles;
 mod decisions;
 mod downloads;
 mod event;
+mod following;
 mod giving;
 mod lifetime;
 mod network;
@@ -296,11 +297,10 @@ impl Engine {
             Task::Announced { asked, result } => self.announced(&asked, result),
             Task::Assembled(assembled) => self.assembled(assembled),
             Task::Read(read) => self.block_read(read),
-            Task::Offered { bundle, file, identity, is_right } => {
-                self.offered(bundle, file, identity, is_right);
-            }
             Task::Resumed { partial, result } => self.resumed(&partial, result),
-            Task::Arrived { request, partial, pieces } => self.arrived(request, &partial, pieces),
+            Task::Arrived { request, partial, first_piece, pieces } => {
+                self.arrived(request, &partial, first_piece, pieces);
+            }
             Task::Unwritable { request, error } => self.unwritable(request, &error),
             Task::Ended { request, outcome, reason } => self.request_ended(request, outcome, reason),
             Task::Sealed { partial, result } => self.sealed(&partial, result),

@@ -238,7 +238,7 @@ impl Engine {
         if hello.is_dialled {
             self.network.dialling.remove(&(hello.info_hash, hello.address));
         }
-        let Some(&id) = self.bundle_ids.get(&hello.info_hash) else { return };
+        let Some(&id) = self.bundle_ids.get(&hello.info_hash) else { return self.called_for_unknown() };
         if self.network.links_of(id).count() >= LINKS_MAX
             || self.network.is_banned(hello.address, hello.peer_id)
         {

@@ -28,6 +28,8 @@ pub(super) struct Assembling {
 pub(crate) struct Assembled {
     pub(crate) bundle: BundleId,
     pub(crate) piece: u32,
+    /// The first piece of its package in this bundle.
+    pub(crate) first_piece: u32,
     pub(crate) partial: Partial,
     pub(crate) result: Judgement,
 }
@@ -110,7 +112,7 @@ impl Engine {
                 // The first wrong copy is the one that several peers may have sent.
                 Judgement::Wrong(before.unwrap_or(bytes))
             };
-            let assembled = Assembled { bundle: id, piece, partial, result };
+            let assembled = Assembled { bundle: id, piece, first_piece, partial, result };
             let _ = events.blocking_send(Task::Assembled(assembled).into());
         });
     }
@@ -126,13 +128,14 @@ impl Engine {
 
     /// A piece was checked.
     pub(super) fn assembled(&mut self, assembled: Assembled) {
-        let Assembled { bundle, piece, partial, result } = assembled;
+        let Assembled { bundle, piece, first_piece, partial, result } = assembled;
         let event = match result {
             Judgement::Right { wrong } => {
                 if let Some(download) = self.download_of(&partial) {
-                    let bytes = download.count_from_peers(piece);
+                    let bytes = download.count_from_peers(piece - first_piece);
                     self.received.peers += bytes;
                 }
+                self.came_before_move(&partial, first_piece, piece);
                 SwarmEvent::PieceVerified { bundle, piece, wrong }
             }
             Judgement::Wrong(bytes) => {

@@ -7,6 +7,7 @@ use pkgtorrent_protocol::PackageDigest;
 use pkgtorrent_protocol::PackageSet;
 use pkgtorrent_protocol::plan::AskerQuery;
 use pkgtorrent_protocol::socket::{Answer, Need, Want};
+use pkgtorrent_swarm::BundleId;
 
 use super::event::{PlanId, Task};
 use super::{Engine, SessionId, Wanted, WantedState};
@@ -28,9 +29,11 @@ const PLANS_MAX: usize = 256;
 /// A plan that was asked for.
 #[derive(Debug)]
 pub(super) struct PlanAsked {
-    service: String,
-    set: PackageSet,
-    since: Instant,
+    pub(super) service: String,
+    pub(super) set: PackageSet,
+    pub(super) since: Instant,
+    /// The bundle whose packages have another home now, if that is what it is asked for.
+    pub(super) following: Option<BundleId>,
 }
 
 /// A service that failed slowly.
@@ -114,15 +117,20 @@ impl Engine {
         }
         match self.question(&url, set) {
             Ok((service_url, set)) => {
-                let asked = PlanAsked { service: url, set: set.clone(), since: Instant::now() };
+                let since = Instant::now();
+                let asked = PlanAsked { service: url, set: set.clone(), since, following: None };
                 self.plans.insert(plan, asked);
-                self.spawn_question(plan, service_url, set);
+                self.spawn_question(plan, service_url, set, self.asker());
             }
             Err(reason) => self.fail_plan(plan, &reason),
         }
     }
 
-    fn question(&self, url: &str, set: Vec<PackageDigest>) -> Result<(ServiceUrl, PackageSet), String> {
+    pub(super) fn question(
+        &self,
+        url: &str,
+        set: Vec<PackageDigest>,
+    ) -> Result<(ServiceUrl, PackageSet), String> {
         if let Some(slow) = self.slow_services.get(url).filter(|slow| slow.until > Instant::now()) {
             return Err(format!("{} (a moment ago)", slow.reason));
         }
@@ -134,15 +142,24 @@ impl Engine {
         Ok((service_url, set))
     }
 
-    fn spawn_question(&self, plan: PlanId, service: ServiceUrl, set: PackageSet) {
-        let yard = self.yard.clone();
-        // Who is not listened for joins no swarm: nobody could come to it, and nothing would be leased to it for long.
-        let asker = match self.network.port {
+    /// Who is not listened for joins no swarm: nobody could come to it, and nothing would be leased to it for long.
+    fn asker(&self) -> AskerQuery {
+        match self.network.port {
             Some(port) => {
                 AskerQuery { port: Some(port), peer_id: Some(self.network.id), ..AskerQuery::default() }
             }
             None => AskerQuery::default(),
-        };
+        }
+    }
+
+    pub(super) fn spawn_question(
+        &self,
+        plan: PlanId,
+        service: ServiceUrl,
+        set: PackageSet,
+        asker: AskerQuery,
+    ) {
+        let yard = self.yard.clone();
         tokio::spawn(async move {
             let started = Instant::now();
             let result = ask(&yard.http, &service, &set, asker).await.map(Box::new);
@@ -195,28 +212,28 @@ impl Engine {
             Err(error) => {
                 let reason = error.to_string();
                 self.rest_if_slow(asked.service, &error, took);
+                if let Some(bundle) = asked.following {
+                    self.not_followed(bundle);
+                }
                 self.fail_plan(id, &reason);
                 return;
             }
         };
         self.slow_services.remove(&asked.service);
         self.announced_by_plan(&plan.announce, plan.policy.announce_interval);
-        let packages = asked.set.packages();
-        let state = WantedState::Planning(id);
+        let digests = asked.set.packages();
         for bundle in &plan.bundles {
-            let wanted: Vec<(PackageDigest, u32)> = bundle
-                .files
-                .iter()
-                .filter_map(|(package, file)| Some((*packages.get(*package)?, *file)))
-                .filter(|(digest, _)| self.wanted.get(digest).is_some_and(|wanted| wanted.state == state))
-                .collect();
-            let planned: Vec<(PackageDigest, u32)> = bundle
-                .files
-                .iter()
-                .filter_map(|(package, file)| Some((*packages.get(*package)?, *file)))
-                .collect();
-            if !wanted.is_empty() {
-                self.join(&plan, bundle, wanted, planned, &asked.service);
+            let in_set = |(nth, file): &(usize, u32)| Some((*digests.get(*nth)?, *file));
+            let packages: Vec<(PackageDigest, u32)> = bundle.files.iter().filter_map(in_set).collect();
+            let state = WantedState::Planning(id);
+            let is_wanted =
+                |digest: &PackageDigest| self.wanted.get(digest).is_some_and(|wanted| wanted.state == state);
+            let wanted: Vec<(PackageDigest, u32)> =
+                packages.iter().filter(|(digest, _)| is_wanted(digest)).copied().collect();
+            if wanted.is_empty() {
+                self.share_stored(&plan, bundle, packages, &asked.service);
+            } else {
+                self.join(&plan, bundle, wanted, packages, &asked.service);
             }
         }
         self.fail_plan(id, "the service does not have it");

@@ -118,7 +118,7 @@ impl Errand {
         let (info, partial, events) = (Arc::clone(&self.info), self.partial.clone(), yard.events.clone());
         tokio::task::spawn_blocking(move || {
             let event = match write_right_pieces(&info, extent.first_piece, first_piece, &bytes, &partial) {
-                Ok(pieces) => Task::Arrived { request, partial, pieces },
+                Ok(pieces) => Task::Arrived { request, partial, first_piece: extent.first_piece, pieces },
                 Err(error) => Task::Unwritable { request, error },
             };
             drop((bytes, permit));

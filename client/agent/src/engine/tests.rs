@@ -1,6 +1,7 @@
 //! The engine as its events drive it, without sockets and services.
 
 mod connections;
+mod following;
 
 use std::fs::{self, File};
 use std::io::{Seek, Write};
@@ -276,7 +277,12 @@ async fn a_digest_that_is_wanted_while_the_package_is_read_for_the_last_time_is_
     for (nth, piece) in (0..).zip(package.pieces()) {
         partial.write_piece(PieceLen::Small, nth, &piece).unwrap();
     }
-    host.tell(Task::Arrived { request: RequestId(0), partial, pieces: vec![(0, true), (1, true)] });
+    host.tell(Task::Arrived {
+        request: RequestId(0),
+        partial,
+        first_piece: 0,
+        pieces: vec![(0, true), (1, true)],
+    });
     host.fetch(BOB, &[package.sha512()]);
     host.plan(&[package.sha512()], &[&[&package]]);
     host.until(|task| matches!(task, Task::Sealed { .. })).await;

@@ -37,21 +37,6 @@ pub fn piece_matches(piece_len: PieceLen, bytes: &[u8], hash: &[u8]) -> bool {
     hash.len() == BLOCK_HASH_LEN && sha1.finalize()[..] == *hash
 }
 
-/// Whether every piece of a package has its SHA-1.
-pub fn all_pieces_match(file: &File, size: u64, piece_len: PieceLen, hashes: &[u8]) -> io::Result<bool> {
-    let mut piece = vec![0; piece_len.bytes() as usize];
-    let mut offset = 0;
-    for hash in hashes.chunks(BLOCK_HASH_LEN) {
-        let len = u64::from(piece_len.bytes()).min(size.saturating_sub(offset)) as usize;
-        file.read_exact_at(&mut piece[..len], offset)?;
-        if !piece_matches(piece_len, &piece[..len], hash) {
-            return Ok(false);
-        }
-        offset += len as u64;
-    }
-    Ok(offset == size)
-}
-
 enum AliasHash {
     Sha1(Sha1),
     Sha224(Sha224),

@@ -41,7 +41,7 @@ use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
 use rustix::fs::OFlags;
 
 pub use adding::{Added, Adding};
-pub use digesting::{Checking, Digests, all_pieces_match, piece_matches};
+pub use digesting::{Checking, Digests, piece_matches};
 pub use error::StoreError;
 pub use partial::Partial;
 

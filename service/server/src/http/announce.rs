@@ -103,12 +103,12 @@ pub(super) async fn post(
     let mut swarms = Vec::new();
     for (info_hash, answer) in asked.into_iter().zip(answered) {
         swarms.push(match answer {
-            Ok((introduction, lease)) => {
+            Ok(Told { introduction, lease, moved }) => {
                 // The agent has one clock for all its swarms: the longest wait that any of them was given.
                 interval = interval.max(introduction.interval);
                 let Introduction { complete, incomplete, .. } = introduction;
                 let (peers, compact_peers) = peers_in_form(introduction.peers, batch.compact);
-                SwarmAnswer::Known { info_hash, complete, incomplete, peers, compact_peers, lease }
+                SwarmAnswer::Known { info_hash, complete, incomplete, peers, compact_peers, lease, moved }
             }
             Err(refusal) => {
                 metrics::counter!("pkgtorrent_announces_refused_total").increment(1);
@@ -130,7 +130,13 @@ fn counted(answer: Vec<u8>) -> Vec<u8> {
     answer
 }
 
-type Announced = Result<(Introduction, Option<Vec<PieceRange>>), Refusal>;
+/// What a host is told of one swarm.
+#[derive(Clone)]
+struct Told {
+    introduction: Introduction,
+    lease: Option<Vec<PieceRange>>,
+    moved: u32,
+}
 
 /// Announces first, so that who has just come can be leased something, and who has left cannot.
 fn announce_all(
@@ -138,13 +144,14 @@ fn announce_all(
     address: SocketAddr,
     announces: &[Announce],
     wishes: &[Option<LeaseWish>],
-) -> Result<Vec<Announced>, Refusal> {
+) -> Result<Vec<Result<Told, Refusal>>, Refusal> {
     let now = registry.now();
     let introduced = registry.tracker.announce_all(address, announces, now)?;
     let answered = introduced.into_iter().zip(announces).zip(wishes).map(|((introduced, announce), wish)| {
         let introduction = introduced?;
         let mut leased = |wish| registry.lease(announce.info_hash, announce.peer_id, address, wish);
-        Ok((introduction, wish.as_ref().map(|wish| leased(wish).unwrap_or_default())))
+        let lease = wish.as_ref().map(|wish| leased(wish).unwrap_or_default());
+        Ok(Told { introduction, lease, moved: registry.tracker.moved(&announce.info_hash) })
     });
     Ok(answered.collect())
 }
