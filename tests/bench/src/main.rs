@@ -23,6 +23,7 @@ mod wrk;
 
 use bench::Bench;
 use figures::crowd::{CrowdOptions, Scenario};
+use figures::roles::Roles;
 use scoreboard::{Scoreboard, Target};
 
 /// Measures what service and agent reach beside what they have to reach.
@@ -94,6 +95,12 @@ enum Figure {
     CrowdLost,
     /// A host on a line of a tenth of the rate.
     CrowdStraggler,
+    /// 20 hosts of five roles, each with 60 % of the packages, beside libtorrent with a torrent for each set.
+    Roles5,
+    /// The same with twenty roles.
+    Roles20,
+    /// The same in two waves with other roles.
+    Waves,
     /// 10,000 hosts in the simulator.
     #[value(name = "crowd10k")]
     Crowd10k,
@@ -126,6 +133,9 @@ impl Figure {
             Self::CrowdSlowOrigin => "crowd-slow-origin",
             Self::CrowdLost => "crowd-lost",
             Self::CrowdStraggler => "crowd-straggler",
+            Self::Roles5 => "roles5",
+            Self::Roles20 => "roles20",
+            Self::Waves => "waves",
             Self::Crowd10k => "crowd10k",
         }
     }
@@ -158,6 +168,9 @@ impl Figure {
             Self::CrowdSlowOrigin => crowd(bench, board, Scenario::slow_origin(), options),
             Self::CrowdLost => crowd(bench, board, Scenario::lost(), options),
             Self::CrowdStraggler => crowd(bench, board, Scenario::straggler(), options),
+            Self::Roles5 => figures::roles::measure(bench, board, &Roles::five()),
+            Self::Roles20 => figures::roles::measure(bench, board, &Roles::twenty()),
+            Self::Waves => figures::roles::measure(bench, board, &Roles::waves()),
             Self::Crowd10k => figures::crowd10k::measure(bench, board),
         }
     }

@@ -53,9 +53,11 @@ impl Client {
         match self {
             Self::Pkgtorrent => clients::pkgtorrent::start(host, origin, wanted),
             Self::Http => clients::http::start(origin, wanted, directory),
-            Self::Aria2 => clients::aria2::start(origin, directory),
-            Self::Libtorrent | Self::SuperSeeding => clients::libtorrent::start(host, origin, directory),
-            Self::Rqbit => clients::rqbit::start(host, origin, directory),
+            Self::Aria2 => clients::aria2::start(origin, wanted, directory),
+            Self::Libtorrent | Self::SuperSeeding => {
+                clients::libtorrent::start(host, origin, wanted, directory)
+            }
+            Self::Rqbit => clients::rqbit::start(host, origin, wanted, directory),
         }
     }
 }

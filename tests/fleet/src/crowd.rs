@@ -1,4 +1,4 @@
-//! A crowd: all hosts want the same packages at once.
+//! A crowd: all hosts want packages at once, mostly the same.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,9 +28,11 @@ const PATIENCE_MORE: Duration = Duration::from_secs(60);
 pub struct Crowd<'a> {
     network: &'a Network,
     wanted: &'a Wanted,
+    sets: &'a [Wanted],
     directory: &'a Path,
     spread: Duration,
     lost: usize,
+    second_wave: Option<(usize, Duration)>,
 }
 
 impl<'a> Crowd<'a> {
@@ -38,7 +40,21 @@ impl<'a> Crowd<'a> {
     /// it lasts.
     #[must_use]
     pub fn new(network: &'a Network, wanted: &'a Wanted, directory: &'a Path) -> Self {
-        Self { network, wanted, directory, spread: Duration::ZERO, lost: 0 }
+        Self { network, wanted, sets: &[], directory, spread: Duration::ZERO, lost: 0, second_wave: None }
+    }
+
+    /// Each host has a set of its own, all of which make up what was said to be wanted.
+    #[must_use]
+    pub fn sets(mut self, sets: &'a [Wanted]) -> Self {
+        self.sets = sets;
+        self
+    }
+
+    /// The last so many hosts start so long after all others are done, which share what they have meanwhile.
+    #[must_use]
+    pub fn second_wave(mut self, hosts: usize, after: Duration) -> Self {
+        self.second_wave = Some((hosts, after));
+        self
     }
 
     /// The hosts start one after the other, evenly over this time.
@@ -59,7 +75,8 @@ impl<'a> Crowd<'a> {
     pub fn run(&self, client: Client) -> anyhow::Result<Outcome> {
         let directory = tempfile::tempdir_in(self.directory).context("a directory for a crowd")?;
         let station = self.network.origin();
-        let origin = station.inside(|| Origin::start(client, station, self.wanted, directory.path()))??;
+        let origin =
+            station.inside(|| Origin::start(client, station, self.wanted, self.sets, directory.path()))??;
         let before = (self.network.origin_traffic()?, origin.cpu_seconds()?);
         let sent_before = station.inside(|| origin.application_bytes())?;
         let mut run = Run::new(self, client, &origin, directory.path())?;
@@ -73,6 +90,17 @@ impl<'a> Crowd<'a> {
         }
         outcome.told = run.check()?;
         Ok(outcome)
+    }
+
+    /// What a host wants.
+    fn wanted_by(&self, host: usize) -> &'a Wanted {
+        self.sets.get(host).unwrap_or(self.wanted)
+    }
+
+    fn floor(&self) -> Duration {
+        let wanted: Vec<u64> =
+            (0..self.network.hosts().len()).map(|host| self.wanted_by(host).bytes()).collect();
+        self.network.lines().floor_of(self.wanted.bytes(), &wanted)
     }
 }
 
@@ -139,6 +167,8 @@ struct Run<'a> {
     hosts: Vec<Host<'a>>,
     before: Vec<Traffic>,
     are_lost: bool,
+    /// What the web seed had sent when the first wave was done.
+    second_wave: Option<u64>,
     started: Instant,
 }
 
@@ -151,17 +181,28 @@ impl<'a> Run<'a> {
     ) -> anyhow::Result<Self> {
         let stations = crowd.network.hosts();
         let count = stations.len() as u32;
+        let first_wave = stations.len() - crowd.second_wave.map_or(0, |(hosts, _)| hosts);
         let hosts = (0_u32..).zip(stations).map(|(index, station)| Host {
             station,
             download: None,
             tally: Tally::default(),
-            start: crowd.spread * index / count,
+            start: if (index as usize) < first_wave { crowd.spread * index / count } else { Duration::MAX },
             state: State::Waiting,
         });
         let hosts = hosts.collect();
         let before = crowd.network.host_traffic()?;
         let started = Instant::now();
-        Ok(Self { crowd, client, origin, directory, hosts, before, are_lost: false, started })
+        Ok(Self {
+            crowd,
+            client,
+            origin,
+            directory,
+            hosts,
+            before,
+            are_lost: false,
+            second_wave: None,
+            started,
+        })
     }
 
     fn until_all_are_done(&mut self) -> anyhow::Result<()> {
@@ -169,6 +210,7 @@ impl<'a> Run<'a> {
         for tick in 0_u32.. {
             let survey = tick.is_multiple_of(TICKS_PER_SURVEY);
             self.start_due_hosts()?;
+            self.begin_second_wave()?;
             if survey && self.crowd.lost > 0 && !self.are_lost {
                 self.lose_hosts_half_way()?;
             }
@@ -195,12 +237,30 @@ impl<'a> Run<'a> {
         let bytes = self.crowd.wanted.bytes();
         let all_from_origin = bytes as f64 * self.hosts.len() as f64 / lines.origin.bytes_per_second();
         let seconds = PATIENCE * all_from_origin.max(lines.floor(bytes).as_secs_f64());
-        Duration::from_secs_f64(seconds) + self.crowd.spread + PATIENCE_MORE
+        let second_wave = self.crowd.second_wave.map_or(Duration::ZERO, |(_, after)| after);
+        Duration::from_secs_f64(seconds) + self.crowd.spread + second_wave + PATIENCE_MORE
+    }
+
+    /// Once all others are done, the hosts of the second wave have a time to start.
+    fn begin_second_wave(&mut self) -> anyhow::Result<()> {
+        let Some((count, after)) = self.crowd.second_wave.filter(|_| self.second_wave.is_none()) else {
+            return Ok(());
+        };
+        let first = self.hosts.len() - count;
+        if self.hosts[..first].iter().all(Host::is_over) {
+            let station = self.crowd.network.origin();
+            let sent = station.inside(|| self.origin.web_seed_bytes())?.unwrap_or(0);
+            let start = self.started.elapsed() + after;
+            self.hosts[first..].iter_mut().for_each(|host| host.start = start);
+            self.second_wave = Some(sent);
+        }
+        Ok(())
     }
 
     fn start_due_hosts(&mut self) -> anyhow::Result<()> {
-        let (client, origin, wanted) = (self.client, self.origin, self.crowd.wanted);
-        for host in &mut self.hosts {
+        let (client, origin) = (self.client, self.origin);
+        for (index, host) in self.hosts.iter_mut().enumerate() {
+            let wanted = self.crowd.wanted_by(index);
             if !matches!(host.state, State::Waiting) || self.started.elapsed() < host.start {
                 continue;
             }
@@ -225,7 +285,6 @@ impl<'a> Run<'a> {
     }
 
     fn outcome(&self) -> anyhow::Result<Outcome> {
-        let lines = self.crowd.network.lines();
         let traffic = self.crowd.network.host_traffic()?;
         let traffic = traffic.into_iter().zip(&self.before).map(|(now, &before)| since(now, before));
         let hosts = self.hosts.iter().zip(traffic).map(|(host, traffic)| HostOutcome {
@@ -239,22 +298,29 @@ impl<'a> Run<'a> {
         Ok(Outcome {
             client: self.client,
             bytes: self.crowd.wanted.bytes(),
-            floor: lines.floor(self.crowd.wanted.bytes()),
+            floor: self.crowd.floor(),
             hosts: hosts.collect(),
             origin: Traffic::default(),
             application_bytes: None,
+            second_wave_bytes: self.second_wave_bytes()?,
             cpu_seconds: self.hosts.iter().map(|host| host.tally.cpu_seconds()).sum(),
             origin_cpu_seconds: 0.0,
             told: None,
         })
     }
 
+    /// What the web seed has sent since the first wave was done.
+    fn second_wave_bytes(&self) -> anyhow::Result<Option<u64>> {
+        let sent = self.crowd.network.origin().inside(|| self.origin.web_seed_bytes())?;
+        Ok(sent.zip(self.second_wave).map(|(now, before)| now - before))
+    }
+
     /// Compares what is on the disks with the mirror. Says what the hosts do.
     fn check(&mut self) -> anyhow::Result<Option<Told>> {
         let mut sum = None;
-        for host in &mut self.hosts {
+        for (index, host) in self.hosts.iter_mut().enumerate() {
             let Some(download) = host.download.take() else { continue };
-            let told = download.check(self.crowd.wanted);
+            let told = download.check(self.crowd.wanted_by(index));
             let told = told.with_context(|| format!("the download of {}", host.station.address()))?;
             if let Some(told) = told {
                 sum.get_or_insert(Told::default()).add(&told);
@@ -280,7 +346,7 @@ pub struct HostOutcome {
 pub struct Outcome {
     /// What it was made of.
     pub client: Client,
-    /// The size of what each host wanted.
+    /// The size of what any host wanted.
     pub bytes: u64,
     /// How long it had to take at least.
     pub floor: Duration,
@@ -290,6 +356,8 @@ pub struct Outcome {
     pub origin: Traffic,
     /// What the service says that it sent: plans, info dictionaries, answers to announces, and packages. Of our own crowds only.
     pub application_bytes: Option<u64>,
+    /// What the web seed sent after the first of two waves. Of our own crowds only.
+    pub second_wave_bytes: Option<u64>,
     /// The processor time of all hosts' processes.
     pub cpu_seconds: f64,
     /// The processor time of the origin's processes.

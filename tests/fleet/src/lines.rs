@@ -69,6 +69,17 @@ impl Lines {
             floor(bytes, self.hosts.len(), self.origin.bytes_per_second(), slowest, rates.sum::<f64>());
         Duration::from_secs_f64(seconds)
     }
+
+    /// The same when each host wants so many bytes, of so many that are wanted in all: what anybody wants has to leave the
+    /// origin once, each host has to receive its own, and all of it has to be sent by somebody.
+    #[must_use]
+    pub fn floor_of(&self, all: u64, wanted: &[u64]) -> Duration {
+        let origin = self.origin.bytes_per_second();
+        let own = self.hosts.iter().zip(wanted).map(|(rate, &bytes)| bytes as f64 / rate.bytes_per_second());
+        let sending = origin + self.hosts.iter().map(|rate| rate.bytes_per_second()).sum::<f64>();
+        let sent = wanted.iter().sum::<u64>() as f64 / sending;
+        Duration::from_secs_f64(own.fold(sent.max(all as f64 / origin), f64::max))
+    }
 }
 
 /// The least time, in seconds, in which so many hosts can have the same `bytes` (Kumar and Ross 2006): all of it has to
@@ -117,6 +128,17 @@ mod tests {
         // Nine hosts that send nothing share the origin; with a ninth of its rate each they double what there is.
         assert_eq!(floor(1_000, 9, 100.0, 1_000.0, 0.0), 90.0);
         assert_eq!(floor(1_000, 9, 100.0, 1_000.0, 100.0), 45.0);
+    }
+
+    #[test]
+    fn hosts_that_want_different_packages_are_bound_by_all_of_them_or_by_the_largest_set() {
+        let lines = Lines::even(4, Rate::mbit(20.0));
+        assert_eq!(lines.floor_of(SET, &[SET; 4]), lines.floor(SET));
+        assert_eq!(lines.floor_of(SET, &[SET / 2; 4]).as_secs_f64(), 12.8, "the origin sends each once");
+        let fast = lines.clone().origin(Rate::mbit(80.0));
+        assert_eq!(fast.floor_of(SET, &[SET / 4, SET / 2, 0, 0]).as_secs_f64(), 6.4);
+        let slow = Lines::even(4, Rate::mbit(2.5)).origin(Rate::mbit(10.0));
+        assert_eq!(slow.floor_of(SET / 8, &[SET / 8; 4]).as_secs_f64(), 12.8);
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! What runs at the origin.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use pkgtorrent_protocol::SetDigest;
 use pkgtorrent_protocol::metainfo::Metainfo;
 use pkgtorrent_test_support::process::{Program, wait_for};
 use pkgtorrent_test_support::{Launch, Service, ask};
 
 use crate::client::Client;
-use crate::clients::{libtorrent, rqbit};
+use crate::clients::{PEER_PORT, libtorrent, rqbit};
 use crate::network::Station;
 use crate::nginx::Nginx;
 use crate::usage;
@@ -28,29 +29,37 @@ const SENT_METRICS: [&str; 5] = [
     "pkgtorrent_plan_bytes_total",
     "pkgtorrent_info_bytes_total",
     "pkgtorrent_announce_bytes_total",
-    "pkgtorrent_webseed_bytes_total",
+    WEB_SEED_METRIC,
     "pkgtorrent_mirror_bytes_total",
 ];
+
+const WEB_SEED_METRIC: &str = "pkgtorrent_webseed_bytes_total";
 
 /// The origin's programs, ready for a crowd. Dropping it ends them.
 pub(crate) struct Origin {
     address: SocketAddr,
-    torrent: Option<PathBuf>,
-    seed: Option<Program>,
+    /// Each set's torrent.
+    torrents: Vec<(SetDigest, PathBuf)>,
+    seeds: Vec<Program>,
     service: Option<Service>,
     nginx: Option<Nginx>,
 }
 
 impl Origin {
     /// Starts what the hosts' client needs, with its files in `directory`. To be called inside the origin's namespace.
+    ///
+    /// Where hosts want different sets, the service has not read the packages: a set of all of them would give them the
+    /// same home. Clients of torrents have one for each set.
     pub(crate) fn start(
         client: Client,
         station: &Station,
         wanted: &Wanted,
+        sets: &[Wanted],
         directory: &Path,
     ) -> anyhow::Result<Self> {
         let address = SocketAddr::from((station.address(), PORT));
-        let mut origin = Self { address, torrent: None, seed: None, service: None, nginx: None };
+        let (torrents, seeds) = (Vec::new(), Vec::new());
+        let mut origin = Self { address, torrents, seeds, service: None, nginx: None };
         if client == Client::Http {
             origin.nginx = Some(Nginx::start(wanted.root(), address)?);
             return Ok(origin);
@@ -58,11 +67,21 @@ impl Origin {
         let launch = Launch::new(wanted.root(), &directory.join("state")).listen(&address.to_string());
         origin.service = Some(launch.start());
         // As in a fleet where somebody has had these packages: the service has read them.
-        let plan = ask::post_set(address, &wanted.digests());
-        anyhow::ensure!(plan.unknown.is_empty(), "{} packages are unknown", plan.unknown.len());
-        if client != Client::Pkgtorrent {
-            let bytes = ask::set_torrent(address, plan.set);
-            origin.share(client, station.address(), wanted, directory, &bytes)?;
+        let read = if sets.is_empty() { std::slice::from_ref(wanted) } else { sets };
+        for set in read.iter().filter(|_| sets.is_empty() || client != Client::Pkgtorrent) {
+            let digest = set.set()?;
+            if origin.torrents.iter().any(|(known, _)| *known == digest) {
+                continue;
+            }
+            let plan = ask::post_set(address, &set.digests());
+            anyhow::ensure!(plan.unknown.is_empty(), "{} packages are unknown", plan.unknown.len());
+            if client != Client::Pkgtorrent {
+                let bytes = ask::set_torrent(address, plan.set);
+                let directory = directory.join(digest.to_string());
+                fs::create_dir(&directory).with_context(|| format!("creating {}", directory.display()))?;
+                let torrent = origin.share(client, station.address(), set, &directory, &bytes)?;
+                origin.torrents.push((digest, torrent));
+            }
         }
         Ok(origin)
     }
@@ -75,7 +94,7 @@ impl Origin {
         wanted: &Wanted,
         directory: &Path,
         torrent: &[u8],
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<PathBuf> {
         let path = directory.join("set.torrent");
         let (mut metainfo, bundle) = Metainfo::parse(torrent).context("the set's torrent")?;
         if client != Client::Aria2 {
@@ -83,6 +102,8 @@ impl Origin {
         }
         fs::write(&path, metainfo.encode().context("a torrent")?).context("writing a torrent")?;
         let files = directory.join("seed");
+        // No more sets than hosts, of which there are some dozens.
+        let seed_address = SocketAddrV4::new(seed_address, PEER_PORT + self.seeds.len() as u16);
         let mut command = match client {
             Client::Libtorrent => libtorrent::command(&path, &files, seed_address),
             Client::SuperSeeding => {
@@ -91,10 +112,7 @@ impl Origin {
                 command
             }
             Client::Rqbit => rqbit::command(&path, &files, seed_address),
-            Client::Pkgtorrent | Client::Http | Client::Aria2 => {
-                self.torrent = Some(path);
-                return Ok(());
-            }
+            Client::Pkgtorrent | Client::Http | Client::Aria2 => return Ok(path),
         };
         wanted.lay_out(&files, &bundle)?;
         let mut seed = Program::start(&mut command, &files.with_extension("log"));
@@ -102,8 +120,8 @@ impl Origin {
             assert!(seed.ended().is_none(), "the seed ended: {}", seed.output());
             (ask::scrape(self.address, metainfo.info_hash()) == (1, 0)).then_some(())
         });
-        (self.seed, self.torrent) = (Some(seed), Some(path));
-        Ok(())
+        self.seeds.push(seed);
+        Ok(path)
     }
 
     /// Where it is asked for packages, as a URL has it.
@@ -111,9 +129,11 @@ impl Origin {
         self.address
     }
 
-    /// The set's torrent.
-    pub(crate) fn torrent(&self) -> anyhow::Result<&Path> {
-        self.torrent.as_deref().context("this origin has no torrent")
+    /// A set's torrent.
+    pub(crate) fn torrent(&self, wanted: &Wanted) -> anyhow::Result<&Path> {
+        let set = wanted.set()?;
+        let torrent = self.torrents.iter().find(|(of, _)| *of == set);
+        Ok(&torrent.context("this origin has no torrent of the set")?.1)
     }
 
     /// What the service has sent to its clients. To be called inside the origin's namespace.
@@ -122,11 +142,16 @@ impl Origin {
         Some(SENT_METRICS.iter().map(|metric| service.metric(metric)).sum::<f64>() as u64)
     }
 
+    /// What the service's web seed has sent. To be called inside the origin's namespace.
+    pub(crate) fn web_seed_bytes(&self) -> Option<u64> {
+        Some(self.service.as_ref()?.metric(WEB_SEED_METRIC) as u64)
+    }
+
     /// The processor time that its programs have used.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let service = self.service.as_ref().map(Service::pid);
         let nginx = self.nginx.as_ref().map(Nginx::pid);
-        let seed = self.seed.as_ref().map(Program::pid);
-        [service, nginx, seed].into_iter().flatten().map(usage::cpu_seconds).sum()
+        let seeds = self.seeds.iter().map(Program::pid);
+        service.into_iter().chain(nginx).chain(seeds).map(usage::cpu_seconds).sum()
     }
 }

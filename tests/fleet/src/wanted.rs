@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use pkgtorrent_protocol::control::FetchPackage;
 use pkgtorrent_protocol::metainfo::{BUNDLE_NAME, BundleInfo, PADDING_DIRECTORY};
-use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
+use pkgtorrent_protocol::{PackageDigest, PackageSet, SetDigest, Sha256Digest};
 use sha2::{Digest, Sha256};
 
 /// One of them.
@@ -30,7 +30,7 @@ impl WantedPackage {
     }
 }
 
-/// All packages of one repository, which lies below a mirror's root.
+/// Packages of one repository, which lies below a mirror's root.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     root: PathBuf,
@@ -38,7 +38,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The `.rpm` files in `root/repository`, in the order of their names. Reading them also brings them into the page
+    /// All `.rpm` files in `root/repository`, in the order of their names. Reading them also brings them into the page
     /// cache.
     pub fn open(root: &Path, repository: &str) -> anyhow::Result<Self> {
         let directory = root.join(repository);
@@ -60,6 +60,18 @@ impl Wanted {
         ensure!(!packages.is_empty(), "{} has no packages", directory.display());
         packages.sort_by(|a, b| a.file_name.cmp(&b.file_name));
         Ok(Self { root: root.to_owned(), packages })
+    }
+
+    /// Some of them, by their places in the order of their names.
+    #[must_use]
+    pub fn some(&self, places: impl IntoIterator<Item = usize>) -> Self {
+        let packages = places.into_iter().map(|place| self.packages[place].clone()).collect();
+        Self { root: self.root.clone(), packages }
+    }
+
+    /// What a service calls them.
+    pub(crate) fn set(&self) -> anyhow::Result<SetDigest> {
+        Ok(PackageSet::new(self.digests()).context("a set")?.digest())
     }
 
     /// What a service or a mirror is pointed at.

@@ -1,7 +1,7 @@
 //! Two libtorrent clients, with the service as their tracker.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::figures::digests;
 const STEP_LIMIT: Duration = Duration::from_secs(120);
 
 /// Both clients listen on the same port, each at an address of its own.
+const PORT: u16 = 6881;
 const SEED_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const RECEIVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
@@ -81,6 +82,7 @@ impl<'a> Seeded<'a> {
 }
 
 fn start(torrent: &Path, files: &Path, address: Ipv4Addr) -> Program {
+    let address = SocketAddrV4::new(address, PORT);
     Program::start(&mut libtorrent_client(torrent, files, address), &files.with_extension("log"))
 }
 

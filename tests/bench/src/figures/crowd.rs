@@ -18,7 +18,7 @@ use crate::sample::{Sample, Unit};
 use crate::scoreboard::{Scoreboard, Target};
 
 /// How often our own crowd is measured at most: each takes as long as the lines are slow, and not as long as the machine.
-const ROUNDS_MAX: u32 = 3;
+pub(super) const ROUNDS_MAX: u32 = 3;
 
 /// What hosts may say to each other beside blocks of packages, as a part of those, in per cent.
 const MESSAGES_TARGET: f64 = 2.0;
@@ -207,7 +207,7 @@ impl Scenario {
     }
 }
 
-fn over(time: Duration, floor: Duration) -> f64 {
+pub(super) fn over(time: Duration, floor: Duration) -> f64 {
     time.as_secs_f64() / floor.as_secs_f64()
 }
 
@@ -316,7 +316,7 @@ impl std::fmt::Display for Row<'_> {
 }
 
 /// Everybody's outcomes, times as multiples of the floor.
-fn table(outcomes: &[Outcome]) -> String {
+pub(super) fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
         "{:26}  {:>8} {:>7}  {:>6}  {:>7}  {:>8}  {:>6}  {:>8}  {:>9}\n",
         "who", "last", "/floor", "median", "copies", "answers", "peers", "CPU", "memory"

@@ -10,6 +10,7 @@ pub(crate) mod idle;
 pub(crate) mod pair;
 pub(crate) mod place;
 pub(crate) mod plans;
+pub(crate) mod roles;
 pub(crate) mod seen;
 pub(crate) mod tracker;
 pub(crate) mod webseed;

@@ -15,8 +15,8 @@ use pkgtorrent_test_support::process::Program;
 use crate::client::{Download, FileOf, Told};
 use crate::wanted::{Wanted, WantedPackage};
 
-/// The port on which every BitTorrent client listens: each is alone at its address.
-const PEER_PORT: u16 = 6881;
+/// The port on which every BitTorrent client listens: each is alone at its address, but for the seeds of several sets.
+pub(crate) const PEER_PORT: u16 = 6881;
 
 /// How many lines of a failed program's output are shown.
 const SHOWN_LINES_MAX: usize = 10;
