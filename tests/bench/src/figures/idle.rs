@@ -11,7 +11,6 @@ use crate::data::rpms::{Rpms, Transaction};
 use crate::download::{By, Downloader};
 use crate::sample::{Sample, Unit};
 use crate::scoreboard::{Scoreboard, Target};
-use pkgtorrent_test_support::Manager;
 
 /// How long an agent rests before it counts as idle: its threads go after five seconds.
 const REST: Duration = Duration::from_secs(15);
