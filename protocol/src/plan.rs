@@ -16,6 +16,9 @@ use crate::set::SetDigest;
 /// The version of the forms in this module.
 pub const VERSION: u32 = 1;
 
+/// The most networks of one site, which every plan for its hosts names.
+pub const SITE_NETWORKS_MAX: usize = 64;
+
 /// The longest question that the service reads: the largest set of the longest digests, and a little around it.
 pub const SET_REQUEST_LEN_MAX: usize = crate::set::SET_PACKAGES_MAX * 140 + 1024;
 

@@ -68,6 +68,8 @@ pub(crate) struct Speaker {
     pub(crate) at_once: u32,
     /// Whether some peer of the swarm has everything.
     pub(crate) seeded: bool,
+    /// Whether another site's hosts fetch first copies, and its own bring them from there.
+    pub(crate) second_hand: bool,
 }
 
 /// Neighbouring pieces that one host has got at once. The first of them is the key.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use crate::flood::FloodLimit;
 use crate::networks::default_peer_networks;
+use crate::sites::Sites;
 
 /// The tracker's settings. They hold for its life: peers that were let in are not looked at again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Settings {
     pub flood: Option<FloodLimit>,
     /// Only addresses in these networks announce, and only they are handed out.
     pub peer_networks: Vec<IpNet>,
+    /// Where hosts are. Those of a site meet each other first, and bring each piece into it once.
+    pub sites: Sites,
     /// A bundle without peers stays its packages' home for so long after it was last planned or announced: hosts that
     /// come within the hour still find each other, and a bundle of packages that belong together now replaces it after.
     pub home_idle: Duration,
@@ -54,6 +57,7 @@ impl Settings {
             peers_per_address_max: 64,
             flood: Some(FloodLimit::default()),
             peer_networks: default_peer_networks(),
+            sites: Sites::default(),
             home_idle: Duration::from_secs(3600),
             bundles_max: 10_000,
         }

@@ -1,26 +1,15 @@
-//! One swarm: its peers in dense vectors, one for each address family and completeness, so that a random one costs a
-//! multiplication, and an index that knows where each of them stands.
+//! One swarm: its peers in dense vectors, one for each site, address family and completeness, so that a random one costs
+//! a multiplication, and an index that knows where each of them stands.
 
-use std::iter::Take;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pkgtorrent_protocol::{InfoHash, PeerId};
-use rand_pcg::Pcg64Mcg;
 
-use crate::announce::{Asker, SwarmCount};
+use crate::announce::SwarmCount;
 use crate::hashing::{AddressHash, AddressMap};
 use crate::leases::Leases;
-use crate::walk::Walk;
-
-/// The other address family gets at least one in so many of an answer's peers, so that hosts with only one family, and
-/// through them both halves of a swarm, are found.
-const OTHER_FAMILY_SHARE: usize = 5;
-
-/// The most peers of one family that are looked at for one answer. Some are passed over: after a fleet has left, or
-/// when many hosts are clones with one name, nearly all. Among so many, fifty are found as long as one in twenty fits,
-/// and no answer costs more than a few microseconds.
-const WALK_STEPS_MAX: usize = 1000;
+use crate::sites::SiteId;
 
 /// What an answer needs to know of a peer, in the 64 bytes of one cache line.
 #[derive(Debug, Clone, Copy)]
@@ -31,19 +20,62 @@ pub(crate) struct Contact {
 }
 
 /// A seed is enough for so many hosts: with more of them, first copies come from the origin as well.
-const PEERS_PER_SEED: u32 = 8;
+const PEERS_PER_SEED: usize = 8;
 
-/// The four vectors: IPv4 then IPv6, in each the incomplete ones first.
+/// The vectors of one site: IPv4 then IPv6, in each the incomplete ones first.
 pub(crate) const POOLS: usize = 4;
 
 fn pool_of(is_ipv6: bool, is_complete: bool) -> usize {
     usize::from(is_ipv6) * 2 + usize::from(is_complete)
 }
 
+/// Where a peer stands: in which of all sites' vectors, one site's behind another's, and where in it.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    pool: u8,
+    pool: u16,
     position: u32,
+}
+
+/// The peers of one site, and what is leased to them.
+pub(crate) struct Local {
+    pub(crate) site: SiteId,
+    pub(crate) leases: Leases,
+    pools: [Vec<Contact>; POOLS],
+}
+
+impl Local {
+    fn new(site: SiteId) -> Self {
+        Self { site, leases: Leases::default(), pools: Default::default() }
+    }
+
+    pub(crate) fn pool(&self, is_ipv6: bool, is_complete: bool) -> &[Contact] {
+        &self.pools[pool_of(is_ipv6, is_complete)]
+    }
+
+    fn pool_lens(&self) -> [usize; POOLS] {
+        [0, 1, 2, 3].map(|pool| self.pools[pool].len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pools.iter().all(Vec::is_empty)
+    }
+
+    /// How many have not everything, and how many do.
+    fn count(&self) -> (usize, usize) {
+        let [v4_incomplete, v4_complete, v6_incomplete, v6_complete] = self.pool_lens();
+        (v4_incomplete + v6_incomplete, v4_complete + v6_complete)
+    }
+
+    /// Whether some peer of the site has everything.
+    pub(crate) fn is_seeded(&self) -> bool {
+        self.count().1 > 0
+    }
+
+    /// Whether the peers of the site that have everything are enough for those that do not.
+    pub(crate) fn is_well_seeded(&self) -> bool {
+        let (incomplete, complete) = self.count();
+        complete.saturating_mul(PEERS_PER_SEED) >= incomplete && complete > 0
+    }
 }
 
 /// A registered swarm.
@@ -52,8 +84,8 @@ pub(crate) struct Swarm {
     /// When a peer last announced, if any ever did.
     pub(crate) announced_at: Option<Duration>,
     pub(crate) downloaded: u64,
-    pub(crate) leases: Leases,
-    pools: [Vec<Contact>; POOLS],
+    /// The sites that peers are or were in, in the order of their coming. None is dropped before all peers are gone.
+    locals: Vec<Local>,
     places: AddressMap<SocketAddr, Place>,
     listed_per_ip: AddressMap<IpAddr, u32>,
 }
@@ -64,11 +96,33 @@ impl Swarm {
             info_hash,
             announced_at: None,
             downloaded: 0,
-            leases: Leases::default(),
-            pools: Default::default(),
+            locals: Vec::new(),
             places: AddressMap::with_hasher(hash.clone()),
             listed_per_ip: AddressMap::with_hasher(hash.clone()),
         }
+    }
+
+    pub(crate) fn locals(&self) -> &[Local] {
+        &self.locals
+    }
+
+    /// What is known of a site, made if it is nothing yet.
+    pub(crate) fn local(&mut self, site: SiteId) -> &mut Local {
+        let index = self.index_of(site);
+        &mut self.locals[index]
+    }
+
+    fn index_of(&mut self, site: SiteId) -> usize {
+        let known = self.locals.iter().position(|local| local.site == site);
+        known.unwrap_or_else(|| {
+            self.locals.push(Local::new(site));
+            self.locals.len() - 1
+        })
+    }
+
+    /// The sites that peers are in.
+    pub(crate) fn present(&self) -> impl Iterator<Item = SiteId> + '_ {
+        self.locals.iter().filter(|local| !local.is_empty()).map(|local| local.site)
     }
 
     /// How many peers are listed, stale ones that the sweep has not met yet among them.
@@ -81,10 +135,14 @@ impl Swarm {
         self.places.contains_key(&address)
     }
 
-    /// Peers that have announced since this moment, at most so many.
+    /// Peers that have announced since this moment, at most so many, and as many of each site.
     pub(crate) fn some_fresh(&self, fresh_since: u64, len_max: usize) -> Vec<Contact> {
-        let fresh = self.pools.iter().flatten().filter(|contact| contact.seen_millis >= fresh_since);
-        fresh.take(len_max).copied().collect()
+        let of_site = len_max / self.locals.len().max(1);
+        let fresh = |local: &Local| {
+            let fresh = local.pools.iter().flatten().filter(|contact| contact.seen_millis >= fresh_since);
+            fresh.take(of_site).copied().collect::<Vec<_>>()
+        };
+        self.locals.iter().flat_map(fresh).collect()
     }
 
     /// How many peers are listed for one address.
@@ -92,9 +150,22 @@ impl Swarm {
         self.listed_per_ip.get(&ip).copied().unwrap_or(0)
     }
 
-    /// The lengths of the four vectors.
+    /// The lengths of the four vectors of all sites together.
     pub(crate) fn pool_lens(&self) -> [usize; POOLS] {
-        [0, 1, 2, 3].map(|pool| self.pools[pool].len())
+        let mut sum = [0; POOLS];
+        for local in &self.locals {
+            sum.iter_mut().zip(local.pool_lens()).for_each(|(sum, len)| *sum += len);
+        }
+        sum
+    }
+
+    /// How many vectors there are.
+    pub(crate) fn pools(&self) -> usize {
+        self.locals.len() * POOLS
+    }
+
+    pub(crate) fn pool(&self, pool: usize) -> &[Contact] {
+        self.locals.get(pool / POOLS).map_or(&[], |local| &local.pools[pool % POOLS])
     }
 
     pub(crate) fn count(&self) -> SwarmCount {
@@ -119,19 +190,8 @@ impl Swarm {
         contact.map(|_| place.pool & 1 == 1)
     }
 
-    /// Whether some listed peer has everything.
-    pub(crate) fn is_seeded(&self) -> bool {
-        self.count().complete > 0
-    }
-
-    /// Whether the peers that have everything are enough for those that do not.
-    pub(crate) fn is_well_seeded(&self) -> bool {
-        let SwarmCount { complete, incomplete, .. } = self.count();
-        complete.saturating_mul(PEERS_PER_SEED) >= incomplete && complete > 0
-    }
-
     fn contact(&self, place: Place) -> Option<&Contact> {
-        self.pools[usize::from(place.pool)].get(place.position as usize)
+        self.pool(usize::from(place.pool)).get(place.position as usize)
     }
 
     /// Renews a listed peer, which another one at the same address replaces; false when none is listed there.
@@ -140,19 +200,21 @@ impl Swarm {
             return false;
         };
         let (pool, position) = (usize::from(place.pool), place.position as usize);
-        if pool == pool_of(contact.address.is_ipv6(), is_complete) {
-            self.pools[pool][position] = contact;
+        let kind = pool_of(contact.address.is_ipv6(), is_complete);
+        if pool % POOLS == kind {
+            self.locals[pool / POOLS].pools[kind][position] = contact;
         } else {
             self.take_out(pool, position);
-            self.put(contact, is_complete);
+            self.put(contact, pool / POOLS, kind);
         }
         true
     }
 
-    /// Lists a peer whose address is not listed yet.
-    pub(crate) fn enter(&mut self, contact: Contact, is_complete: bool) {
+    /// Lists a peer of a site whose address is not listed yet.
+    pub(crate) fn enter(&mut self, contact: Contact, site: SiteId, is_complete: bool) {
         *self.listed_per_ip.entry(contact.address.ip()).or_insert(0) += 1;
-        self.put(contact, is_complete);
+        let local = self.index_of(site);
+        self.put(contact, local, pool_of(contact.address.is_ipv6(), is_complete));
     }
 
     /// Takes the peer of this name and address off the list; whether it was on it.
@@ -172,7 +234,7 @@ impl Swarm {
 
     /// Whether a position of a vector holds a peer that was last seen before this moment.
     pub(crate) fn is_stale(&self, pool: usize, position: usize, fresh_since: u64) -> bool {
-        self.pools[pool].get(position).is_some_and(|contact| contact.seen_millis < fresh_since)
+        self.pool(pool).get(position).is_some_and(|contact| contact.seen_millis < fresh_since)
     }
 
     /// Forgets the peer at a position; the last one of the vector takes its place.
@@ -186,7 +248,11 @@ impl Swarm {
                 self.listed_per_ip.remove(&ip);
             }
         }
-        self.leases.forget(contact.address, self.is_seeded());
+        let local = &mut self.locals[pool / POOLS];
+        local.leases.forget(contact.address, local.is_seeded());
+        if local.is_empty() {
+            *local = Local::new(local.site);
+        }
         if self.places.is_empty() {
             self.release_memory();
         }
@@ -194,102 +260,52 @@ impl Swarm {
 
     /// A burst leaves room for all its peers behind, in each of a thousand swarms that may never see another.
     fn release_memory(&mut self) {
-        self.pools = Default::default();
-        self.leases = Leases::default();
+        self.locals = Vec::new();
         self.places.shrink_to_fit();
         self.listed_per_ip.shrink_to_fit();
     }
 
-    fn put(&mut self, contact: Contact, is_complete: bool) {
-        let pool = pool_of(contact.address.is_ipv6(), is_complete);
-        let position = self.pools[pool].len() as u32;
-        self.places.insert(contact.address, Place { pool: pool as u8, position });
-        self.pools[pool].push(contact);
+    fn put(&mut self, contact: Contact, local: usize, kind: usize) {
+        let pool = &mut self.locals[local].pools[kind];
+        let position = pool.len() as u32;
+        pool.push(contact);
+        // Sites are at most SITES_MAX and one more.
+        let place = Place { pool: (local * POOLS + kind) as u16, position };
+        self.places.insert(contact.address, place);
     }
 
     /// Removes from the vector alone, and tells the index where the one that moved stands now.
     fn take_out(&mut self, pool: usize, position: usize) -> Contact {
-        let contact = self.pools[pool].swap_remove(position);
-        if let Some(moved) = self.pools[pool].get(position)
+        let contacts = &mut self.locals[pool / POOLS].pools[pool % POOLS];
+        let contact = contacts.swap_remove(position);
+        if let Some(moved) = contacts.get(position)
             && let Some(place) = self.places.get_mut(&moved.address)
         {
             place.position = position as u32;
         }
         contact
     }
-
-    /// Peers for this asker: distinct, fresh, in random order, the asker's address family first.
-    pub(crate) fn hand_out(
-        &self,
-        asker: &Asker,
-        wanted: usize,
-        fresh_since: u64,
-        random: &mut Pcg64Mcg,
-    ) -> Vec<SocketAddr> {
-        let is_ipv6 = asker.address.is_ipv6();
-        let mut own = FamilyWalk::new(self, is_ipv6, asker, random);
-        let mut other = FamilyWalk::new(self, !is_ipv6, asker, random);
-        // Of a single peer nothing can be reserved: then the own family's is the one that is surely reached.
-        let reserved = if wanted > 1 { wanted.div_ceil(OTHER_FAMILY_SHARE).min(other.walk.len()) } else { 0 };
-        let mut peers = Vec::with_capacity(wanted.min(own.walk.len() + other.walk.len()));
-        own.extend(&mut peers, wanted - reserved, fresh_since);
-        other.extend(&mut peers, wanted, fresh_since);
-        own.extend(&mut peers, wanted, fresh_since);
-        peers
-    }
-}
-
-/// A walk over all peers of one family that an asker can use.
-struct FamilyWalk<'a> {
-    incomplete: &'a [Contact],
-    complete: &'a [Contact],
-    asker: &'a Asker,
-    walk: Take<Walk>,
-}
-
-impl<'a> FamilyWalk<'a> {
-    fn new(swarm: &'a Swarm, is_ipv6: bool, asker: &'a Asker, random: &mut Pcg64Mcg) -> Self {
-        let incomplete: &[Contact] = &swarm.pools[pool_of(is_ipv6, false)];
-        let complete: &[Contact] = if asker.complete { &[] } else { &swarm.pools[pool_of(is_ipv6, true)] };
-        let walk = Walk::new(incomplete.len() + complete.len(), random).take(WALK_STEPS_MAX);
-        Self { incomplete, complete, asker, walk }
-    }
-
-    /// Walks on until there are so many peers in all. Each step looks at another peer, so stale ones and the asker cost
-    /// a step, and never a place in the answer.
-    fn extend(&mut self, peers: &mut Vec<SocketAddr>, len_max: usize, fresh_since: u64) {
-        while peers.len() < len_max {
-            let Some(index) = self.walk.next() else { return };
-            let contact = match index.checked_sub(self.incomplete.len()) {
-                None => &self.incomplete[index],
-                Some(index) => &self.complete[index],
-            };
-            if contact.seen_millis >= fresh_since
-                && contact.address != self.asker.address
-                && Some(contact.peer_id) != self.asker.peer_id
-            {
-                peers.push(contact.address);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 impl Swarm {
     /// Panics unless the vectors, the index and the counts per address say the same.
-    pub(crate) fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self, sites: &crate::sites::Sites) {
         let mut listed_per_ip = std::collections::BTreeMap::<IpAddr, u32>::new();
-        for (pool, contacts) in self.pools.iter().enumerate() {
-            for (position, contact) in contacts.iter().enumerate() {
+        for pool in 0..self.pools() {
+            for (position, contact) in self.pool(pool).iter().enumerate() {
                 let place = self.places[&contact.address];
                 assert_eq!((usize::from(place.pool), place.position as usize), (pool, position));
-                assert_eq!(contact.address.is_ipv6(), pool >= 2);
+                assert_eq!(contact.address.is_ipv6(), pool % POOLS >= 2);
+                assert_eq!(self.locals[pool / POOLS].site, sites.of(contact.address.ip()));
                 *listed_per_ip.entry(contact.address.ip()).or_default() += 1;
             }
         }
-        assert_eq!(self.places.len(), self.pools.iter().map(Vec::len).sum::<usize>());
+        assert_eq!(self.places.len(), self.pool_lens().iter().sum::<usize>());
+        let sites: std::collections::BTreeSet<SiteId> = self.locals.iter().map(|local| local.site).collect();
+        assert_eq!(self.locals.len(), sites.len());
         assert_eq!(self.listed_per_ip.len(), listed_per_ip.len());
         assert!(listed_per_ip.iter().all(|(ip, listed)| self.listed_per_ip[ip] == *listed));
-        self.leases.check_invariants();
+        self.locals.iter().for_each(|local| local.leases.check_invariants());
     }
 }

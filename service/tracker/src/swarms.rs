@@ -14,6 +14,7 @@ use crate::hashing::{AddressHash, DigestMap};
 use crate::leases::{LeaseCounts, Speaker, Terms};
 use crate::networks::{canonical, contain};
 use crate::settings::Settings;
+use crate::sites::SiteId;
 use crate::swarm::{Contact, POOLS, Swarm};
 use crate::sweep::Cursor;
 use crate::walk::below;
@@ -162,7 +163,7 @@ impl Swarms {
         let slot = self.slot(info_hash)?;
         let wanted = wanted.min(self.settings.peers_per_answer_max);
         let fresh_since = self.fresh_since(now);
-        Ok(self.slots[slot].hand_out(&asker, wanted, fresh_since, &mut self.random))
+        Ok(self.slots[slot].hand_out(&asker, &self.settings.sites, wanted, fresh_since, &mut self.random))
     }
 
     /// Hears what a listed peer says of leases; see [`crate::Tracker::lease`].
@@ -173,18 +174,27 @@ impl Swarms {
         }
         let address = canonical(address);
         let slot = *self.slot_of.get(&info_hash)?;
+        let second_hand = self.is_second_hand(&info_hash, address);
         let swarm = &mut self.slots[slot];
         let complete = swarm.listed_as(address, peer_id)?;
-        let (at_once, seeded) = (piece_len.fetched_at_once(), swarm.is_well_seeded());
-        let speaker = Speaker { address, complete, pieces, at_once, seeded };
+        let local = swarm.local(self.settings.sites.of(address.ip()));
+        let (at_once, seeded) = (piece_len.fetched_at_once(), local.is_well_seeded());
+        let speaker = Speaker { address, complete, pieces, at_once, seeded, second_hand };
         let mut terms =
             Terms { ttl: self.settings.lease_ttl, random: &mut self.random, counts: &mut self.lease_counts };
-        Some(swarm.leases.answer(&speaker, wish, now, &mut terms))
+        Some(local.leases.answer(&speaker, wish, now, &mut terms))
+    }
+
+    /// Whether hosts of another site fetch a swarm's first copies, for this address; see [`crate::Tracker::is_second_hand`].
+    pub(crate) fn is_second_hand(&self, info_hash: &InfoHash, address: SocketAddr) -> bool {
+        let (sites, site) = (&self.settings.sites, self.settings.sites.of(canonical(address).ip()));
+        let present = self.get(info_hash).into_iter().flat_map(Swarm::present);
+        site != SiteId::NONE && sites.first_hand(present).is_some_and(|first| first != site)
     }
 
     /// How many pieces are leased in all swarms together.
     pub(crate) fn leased(&self) -> usize {
-        self.slots.iter().map(|swarm| swarm.leases.leased()).sum()
+        self.slots.iter().flat_map(Swarm::locals).map(|local| local.leases.leased()).sum()
     }
 
     pub(crate) fn count(&self, info_hash: &InfoHash) -> Option<SwarmCount> {
@@ -272,7 +282,7 @@ impl Swarms {
         };
         let asker =
             Asker { address: announce.address, peer_id: Some(announce.peer_id), complete: announce.complete };
-        let peers = swarm.hand_out(&asker, wanted, fresh_since, &mut self.random);
+        let peers = swarm.hand_out(&asker, &self.settings.sites, wanted, fresh_since, &mut self.random);
         let SwarmCount { complete, incomplete, .. } = swarm.count();
         let interval = self.settings.interval;
         let jitter_millis = below(&mut self.random, millis(interval / JITTER_DIVISOR));
@@ -318,7 +328,7 @@ fn enter(
         || swarm.len() >= settings.swarm_peers_max
         || swarm.listed_at(contact.address.ip()) >= settings.peers_per_address_max;
     if !is_full {
-        swarm.enter(contact, complete);
+        swarm.enter(contact, settings.sites.of(contact.address.ip()), complete);
         *listed += 1;
     }
     !is_full
@@ -334,7 +344,7 @@ impl Swarms {
         assert!(self.free_slots.iter().all(|&slot| self.slots[slot].len() == 0));
         assert_eq!(self.slots.len(), self.slot_of.len() + self.free_slots.len());
         assert_eq!(self.listed, self.slots.iter().map(Swarm::len).sum::<usize>());
-        self.slots.iter().for_each(Swarm::check_invariants);
+        self.slots.iter().for_each(|swarm| swarm.check_invariants(&self.settings.sites));
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::swarm::POOLS;
+use crate::swarm::Swarm;
 use crate::swarms::Swarms;
 
 /// The work of one call. Looking at a peer is one step, about a nanosecond as the vectors are read in order. Called
@@ -32,14 +32,14 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    fn advance(&mut self, slots: usize) {
+    fn advance(&mut self, slots: &[Swarm]) {
         self.below = None;
         self.pool += 1;
-        if self.pool == POOLS {
+        if slots.get(self.slot).is_none_or(|swarm| self.pool >= swarm.pools()) {
             self.pool = 0;
             self.slot += 1;
         }
-        if self.slot >= slots {
+        if self.slot >= slots.len() {
             self.slot = 0;
         }
     }
@@ -56,13 +56,14 @@ impl Swarms {
         let mut forgotten = 0;
         let mut steps_left = steps_max;
         // One more than all vectors, to finish the one in which the last call stopped.
-        for _ in 0..=self.slots.len() * POOLS {
+        let pools: usize = self.slots.iter().map(|swarm| swarm.pools().max(1)).sum();
+        for _ in 0..=pools {
             let (seen_whole, removed) = self.sweep_pool(fresh_since, &mut steps_left);
             forgotten += removed;
             if !seen_whole {
                 break;
             }
-            self.cursor.advance(self.slots.len());
+            self.cursor.advance(&self.slots);
         }
         self.listed -= forgotten;
         forgotten
@@ -78,7 +79,7 @@ impl Swarms {
         let Some(swarm) = self.slots.get_mut(self.cursor.slot) else {
             return (true, 0);
         };
-        let len = swarm.pool_lens()[pool];
+        let len = swarm.pool(pool).len();
         let mut position = self.cursor.below.map_or(len, |below| below.min(len));
         let mut removed = 0;
         while position > 0 {

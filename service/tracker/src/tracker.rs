@@ -103,6 +103,13 @@ impl Tracker {
         self.swarms.lease(asked, now)
     }
 
+    /// Whether hosts of another site than this address's fetch a swarm's first copies from the origin: then what it is
+    /// leased it brings into its own from theirs.
+    #[must_use]
+    pub fn is_second_hand(&self, info_hash: &InfoHash, address: SocketAddr) -> bool {
+        self.swarms.is_second_hand(info_hash, address)
+    }
+
     /// Peers for a plan whose host did not say where it listens. It takes none of the address's announces: it
     /// changes nothing, and costs less than the plan that it is for.
     pub fn peers_of(

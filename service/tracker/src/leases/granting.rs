@@ -14,18 +14,33 @@ use crate::walk::below;
 /// another's meanwhile. The fewer, the more hosts wait for one that has something new while their own lines idle.
 const HOLDERS_MAX: usize = 16;
 
+/// The same where other sites' hosts fetch first copies: few share the line from there as well as many, and have
+/// something whole sooner however thin it is.
+const BRINGERS_MAX: usize = 4;
+
 /// The most hosts of a swarm that have pieces because they starve: so many at once do not overrun an origin, and they
 /// feed the others.
 pub(super) const STARVED_MAX: usize = 8;
 
+/// The same where other sites' hosts fetch first copies. Where the line from there is thin all seem to starve, and what
+/// is in the site already would stand in the way of what is not; so each of them gets little.
+pub(super) const STARVED_BRINGERS_MAX: usize = 2;
+
 /// What a starved host gets at least, if it lacks so many pieces: enough that it is not asking all the time.
-const STARVED_PIECES_MIN: u32 = 8;
+pub(super) const STARVED_PIECES_MIN: u32 = 8;
 
 /// A holder may bring nothing for so long at least: it reports twice a second.
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
 
 /// For how long a host that got nothing goes before others that hold something already. Waiting hosts ask every second.
 const WAITING: Duration = Duration::from_secs(2);
+
+impl Speaker {
+    fn holders_max(&self) -> usize {
+        if self.second_hand { BRINGERS_MAX } else { HOLDERS_MAX }
+    }
+}
+
 impl Leases {
     /// Leases what is free, else half of what another holds, and to a starved host what is out.
     pub(super) fn grant(
@@ -43,7 +58,7 @@ impl Leases {
         let granted = (!speaker.seeded
             && (self.lease_free(host, lacks, held, is_waited_for, now, terms)
                 || self.steal(speaker, lacks, held, now, terms)))
-            || (starved && held == 0 && self.lease_to_starved(host, lacks, now, terms));
+            || (starved && held == 0 && self.lease_to_starved(speaker, lacks, now, terms));
         if !granted && held == 0 && !lacks.is_empty() {
             self.waiting = Some((host, now));
         } else if !is_waited_for {
@@ -114,7 +129,7 @@ impl Leases {
         if self.stretches.len() >= STRETCHES_MAX {
             return false;
         }
-        let is_crowded = held == 0 && self.holding() >= HOLDERS_MAX;
+        let is_crowded = held == 0 && self.holding() >= speaker.holders_max();
         let mut takeable = Vec::new();
         for (&start, stretch) in self.stretches.iter().filter(|(_, it)| it.holder != host && !it.starved) {
             let whole = Range { start, end: stretch.end };
@@ -158,20 +173,24 @@ impl Leases {
     /// Leases a share of all that a starved host lacks, the pieces first that the fewest have.
     fn lease_to_starved(
         &mut self,
-        host: SocketAddr,
+        speaker: &Speaker,
         lacks: &[Range],
         now: Duration,
         terms: &mut Terms<'_>,
     ) -> bool {
+        let host = speaker.address;
         let mut others: Vec<SocketAddr> =
             self.stretches.values().filter(|it| it.starved).map(|it| it.holder).collect();
         others.sort_unstable();
         others.dedup();
-        if others.len() >= STARVED_MAX {
+        let is_brought = speaker.second_hand && !speaker.seeded;
+        let starved_max = if is_brought { STARVED_BRINGERS_MAX } else { STARVED_MAX };
+        if others.len() >= starved_max {
             return false;
         }
         let lacked: u32 = lacks.iter().map(Range::len).sum();
-        let mut left = (lacked / (1 + others.len() as u32)).max(STARVED_PIECES_MIN);
+        let share = if is_brought { 0 } else { lacked / (1 + others.len() as u32) };
+        let mut left = share.max(STARVED_PIECES_MIN);
         let mut runs = self.unleased_by_copies(lacks);
         // Stable: runs that are alike stay in the order of the bundle, from a random one on.
         let turn = below(terms.random, runs.len() as u64) as usize;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pkgtorrent_protocol::announce::{LeaseWish, PieceRange};
 use rand_pcg::Pcg64Mcg;
 
-use super::granting::STARVED_MAX;
+use super::granting::{STARVED_BRINGERS_MAX, STARVED_MAX, STARVED_PIECES_MIN};
 use super::{LeaseCounts, Leases, STRETCHES_MAX, Speaker, Stretch, Terms};
 
 const TTL: Duration = Duration::from_secs(10);
@@ -18,6 +18,7 @@ pub(super) struct Swarm {
     pub(super) pieces: u32,
     pub(super) at_once: u32,
     pub(super) seeded: bool,
+    second_hand: bool,
     pub(super) millis: u64,
     random: Pcg64Mcg,
 }
@@ -25,7 +26,7 @@ pub(super) struct Swarm {
 impl Swarm {
     pub(super) fn new(pieces: u32) -> Self {
         let (leases, counts, random) = (Leases::default(), LeaseCounts::default(), Pcg64Mcg::new(7));
-        Self { leases, counts, pieces, at_once: 1, seeded: false, millis: 0, random }
+        Self { leases, counts, pieces, at_once: 1, seeded: false, second_hand: false, millis: 0, random }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -41,6 +42,7 @@ impl Swarm {
             pieces: self.pieces,
             at_once: self.at_once,
             seeded: self.seeded,
+            second_hand: self.second_hand,
         };
         let lease = self.leases.answer(&speaker, wish, now, &mut terms);
         self.leases.check_invariants();
@@ -127,6 +129,20 @@ fn the_first_host_is_leased_all_that_it_wants() {
     let mut swarm = Swarm::new(100);
     assert_eq!(swarm.wants(1), [(0, 100)]);
     assert_eq!(swarm.counts, LeaseCounts { granted: 1, ..LeaseCounts::default() });
+}
+
+#[test]
+fn where_pieces_are_brought_from_another_site_few_starved_hosts_are_leased_little() {
+    let given = |second_hand, seeded| {
+        let mut swarm = Swarm { second_hand, seeded, ..Swarm::new(100) };
+        swarm.got(99, &[(0, 100)]);
+        let leases = (0..20).map(|host| swarm.starves(host, &[(0, 100)]));
+        let pieces = leases.map(|lease| lease.iter().map(|(_, len)| *len).sum::<u32>());
+        pieces.filter(|pieces| *pieces > 0).collect::<Vec<u32>>()
+    };
+    assert_eq!(given(true, false), [STARVED_PIECES_MIN; STARVED_BRINGERS_MAX]);
+    assert_eq!(given(false, false), [100], "all that there is");
+    assert_eq!(given(true, true), [100], "of seeds nobody brings anything");
 }
 
 #[test]
@@ -236,7 +252,14 @@ fn a_seeded_swarm_leases_nothing_and_ends_no_lease() {
 fn who_has_everything_holds_nothing() {
     let mut swarm = Swarm::new(8);
     swarm.wants(1);
-    let speaker = Speaker { address: address(1), complete: true, pieces: 8, at_once: 1, seeded: true };
+    let speaker = Speaker {
+        address: address(1),
+        complete: true,
+        pieces: 8,
+        at_once: 1,
+        seeded: true,
+        second_hand: false,
+    };
     let mut terms = Terms { ttl: TTL, random: &mut Pcg64Mcg::new(1), counts: &mut LeaseCounts::default() };
     assert_eq!(swarm.leases.answer(&speaker, &wants(), Duration::ZERO, &mut terms), []);
     swarm.leases.check_invariants();

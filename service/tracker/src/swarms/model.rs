@@ -8,7 +8,7 @@ use pkgtorrent_protocol::{InfoHash, PeerId};
 use proptest::prelude::*;
 
 use super::Swarms;
-use crate::{Announce, Asker, Event, Settings};
+use crate::{Announce, Asker, Event, Settings, Sites};
 
 const TTL_SECONDS: u64 = 10;
 const PER_ADDRESS_MAX: usize = 2;
@@ -133,6 +133,7 @@ impl Model {
     /// its share.
     fn check_answer(
         &self,
+        sites: &Sites,
         info_hash: InfoHash,
         asker: &Asker,
         wanted: usize,
@@ -145,6 +146,19 @@ impl Model {
         prop_assert!(answer.iter().all(|address| is_inside(*address)));
         let wanted = wanted.min(PER_ANSWER_MAX);
         prop_assert_eq!(answer.len(), wanted.min(eligible.len()));
+        if !sites.is_empty() {
+            let own = sites.of(asker.address.ip());
+            let near_by =
+                |set: &BTreeSet<SocketAddr>| set.iter().filter(|it| sites.of(it.ip()) == own).count();
+            let elsewhere = wanted / 5;
+            prop_assert!(
+                near_by(&answer) >= near_by(&eligible).min(wanted - elsewhere),
+                "the own site comes first"
+            );
+            let others = eligible.len() - near_by(&eligible);
+            prop_assert!(answer.len() - near_by(&answer) >= others.min(elsewhere), "no site is an island");
+            return Ok(());
+        }
         let own = |set: &BTreeSet<SocketAddr>| {
             set.iter().filter(|it| it.is_ipv6() == asker.address.is_ipv6()).count()
         };
@@ -156,8 +170,17 @@ impl Model {
     }
 }
 
-fn settings() -> Settings {
+/// Two sites, and some addresses outside of them.
+fn sites() -> Sites {
+    let networks = |texts: [&str; 2]| texts.map(|text| text.parse().expect("a network")).to_vec();
+    let sites = [("a", ["10.0.0.0/30", "fd00::/127"]), ("b", ["10.0.0.4/31", "fd00::2/127"])];
+    let sites = sites.map(|(name, texts)| (name.to_owned(), networks(texts)));
+    Sites::new(&sites.into(), &[], None).expect("sites")
+}
+
+fn settings(sites: Sites) -> Settings {
     Settings {
+        sites,
         peer_ttl: Duration::from_secs(TTL_SECONDS),
         peers_per_answer_max: PER_ANSWER_MAX,
         swarm_peers_max: SWARM_MAX,
@@ -186,7 +209,7 @@ fn join(swarms: &mut Swarms, model: &mut Model, announce: &Announce) -> Result<(
         let started = Announce { info_hash, complete, event: None, ..canonical(announce) };
         prop_assert_eq!(answer.listed, model.announce(&started));
         let asker = Asker { address, peer_id: Some(peer_id), complete };
-        model.check_answer(info_hash, &asker, PER_ANSWER_MAX, &answer.peers)?;
+        model.check_answer(&swarms.settings.sites, info_hash, &asker, PER_ANSWER_MAX, &answer.peers)?;
     }
     Ok(())
 }
@@ -206,7 +229,7 @@ fn take_step(swarms: &mut Swarms, model: &mut Model, step: &Step) -> Result<(), 
                 complete: announce.complete,
             };
             let wanted = if announce.event == Some(Event::Stopped) { 0 } else { announce.wanted };
-            model.check_answer(announce.info_hash, &asker, wanted, &answer.peers)?;
+            model.check_answer(&swarms.settings.sites, announce.info_hash, &asker, wanted, &answer.peers)?;
             let counts = (answer.complete as usize, answer.incomplete as usize);
             prop_assert_eq!(counts, model.counts(announce.info_hash));
         }
@@ -217,7 +240,7 @@ fn take_step(swarms: &mut Swarms, model: &mut Model, step: &Step) -> Result<(), 
             let peers = swarms.peers_of(info_hash, &asker, wanted, now);
             prop_assert_eq!(peers.is_ok(), is_inside(address));
             if let Ok(peers) = peers {
-                model.check_answer(info_hash, &asker, wanted, &peers)?;
+                model.check_answer(&swarms.settings.sites, info_hash, &asker, wanted, &peers)?;
             }
         }
         Step::Wait(seconds) => model.now += seconds,
@@ -242,9 +265,10 @@ proptest! {
     #[test]
     fn the_tracker_does_what_a_naive_list_does(
         seed in any::<u64>(),
+        has_sites in any::<bool>(),
         steps in proptest::collection::vec(any_step(), 1..150),
     ) {
-        let mut swarms = Swarms::new(settings(), seed);
+        let mut swarms = Swarms::new(settings(if has_sites { sites() } else { Sites::default() }), seed);
         let mut model = Model::default();
         swarms.register(swarm(0));
         swarms.register(swarm(1));

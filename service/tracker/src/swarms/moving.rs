@@ -40,8 +40,10 @@ impl Swarms {
     }
 }
 
-fn carry_first_copies(from: &mut Swarm, to: &mut Swarm, moved: &Move, now: Duration) {
+fn carry_first_copies(from: &Swarm, to: &mut Swarm, moved: &Move, now: Duration) {
     let (old, new) = moved.first_piece;
-    let known = from.leases.known_of(old, moved.pieces, from.is_seeded());
-    to.leases.take_over(new, &known, moved.of_pieces, now);
+    for local in from.locals() {
+        let known = local.leases.known_of(old, moved.pieces, local.is_seeded());
+        to.local(local.site).leases.take_over(new, &known, moved.of_pieces, now);
+    }
 }

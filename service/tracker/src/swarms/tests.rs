@@ -1,6 +1,7 @@
 //! The rules of listing and introducing, one promise each.
 
 mod limits;
+mod places;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
