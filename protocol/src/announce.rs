@@ -392,6 +392,9 @@ pub enum SwarmAnswer {
         /// asks for a plan of those that it has, so as to be met where they are looked for.
         #[serde(default, skip_serializing_if = "is_zero")]
         moved: u32,
+        /// Whether hosts of another site fetch the first copies: then what is leased here is taken from them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        second_hand: bool,
     },
     /// The swarm got nothing, and why: an agent that is told that a swarm is unknown asks for a new plan.
     Refused {
@@ -511,9 +514,10 @@ mod tests {
         let answered =
             format!(r#"{{"info_hash":"{hash}","complete":1,"incomplete":2,"peers":["10.0.0.1:1"]}}"#);
         let answer: SwarmAnswer = serde_json::from_str(&answered).expect("parses");
-        assert!(
-            matches!(&answer, SwarmAnswer::Known { lease: None, moved: 0, peers, .. } if peers.len() == 1)
-        );
+        assert!(matches!(
+            &answer,
+            SwarmAnswer::Known { lease: None, moved: 0, second_hand: false, peers, .. } if peers.len() == 1
+        ));
         assert_eq!(serde_json::to_string(&answer).expect("encodes"), answered);
         let refused = format!(r#"{{"info_hash":"{hash}","refused":"no"}}"#);
         let answer: SwarmAnswer = serde_json::from_str(&refused).expect("parses");

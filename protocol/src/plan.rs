@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::announce::{self, AnnounceError, PieceRange};
@@ -100,6 +101,10 @@ pub struct Plan {
     pub announce: String,
     /// How the service would like its hosts to behave.
     pub policy: Policy,
+    /// The networks of the asker's site, at most [`SITE_NETWORKS_MAX`]: whoever is outside is far away, and asked only
+    /// for what is leased. None: nobody is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub site: Vec<IpNet>,
 }
 
 /// One bundle of a plan.
@@ -125,6 +130,9 @@ pub struct PlannedBundle {
     /// The pieces whose first copies this host is to fetch from the origin, for now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lease: Vec<PieceRange>,
+    /// Whether hosts of another site fetch the first copies: then what is leased here is taken from them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub second_hand: bool,
 }
 
 /// How the service would like its hosts to behave.
@@ -149,6 +157,7 @@ mod tests {
             hash in any::<[u8; 20]>(), set in any::<[u8; 32]>(), files in proptest::collection::vec(any::<(u32, u32)>(), 0..9),
             peers in proptest::collection::vec(any::<([u8; 16], u16)>(), 0..9),
             lease in proptest::collection::vec(any::<(u32, u32)>(), 0..3), unknown in proptest::collection::vec(any::<[u8; 32]>(), 0..3),
+            site in proptest::collection::vec(any::<[u8; 4]>(), 0..3), second_hand in any::<bool>(),
         ) {
             let plan = Plan {
                 version: VERSION,
@@ -157,13 +166,14 @@ mod tests {
                     info_hash: InfoHash(hash), info_len: 7, piece_len: 32_768, files,
                     peers: peers.iter().map(|&(ip, port)| SocketAddr::new(ip.into(), port)).collect(),
                     compact_peers: CompactPeers(peers.iter().map(|&(ip, port)| SocketAddr::new(ip.into(), port)).collect()),
-                    complete: 1, incomplete: 2, lease,
+                    complete: 1, incomplete: 2, lease, second_hand,
                 }],
                 unknown: unknown.into_iter().map(|d| Sha256Digest(d).into()).collect(),
                 web_seeds: vec!["http://mirror.example/pkgtorrent/v1/webseed/".into()],
                 torrents: "http://mirror.example/pkgtorrent/v1/torrents/".into(),
                 announce: "http://mirror.example/pkgtorrent/v1/announce".into(),
                 policy: Policy { announce_interval: 60, lease_ttl: 10 },
+                site: site.iter().map(|&ip| IpNet::from(std::net::IpAddr::from(ip))).collect(),
             };
             let json = serde_json::to_vec(&plan).expect("encodes");
             prop_assert_eq!(serde_json::from_slice::<Plan>(&json).expect("parses"), plan);
@@ -208,7 +218,7 @@ mod tests {
             r#"{{"info_hash":"{hash}","info_len":7,"piece_len":32768,"files":[[0,0]],"peers":["10.0.0.1:1"],"complete":1,"incomplete":2}}"#
         );
         let bundle: PlannedBundle = serde_json::from_str(&old).expect("parses");
-        assert_eq!((bundle.lease.len(), bundle.compact_peers.0.len()), (0, 0));
+        assert_eq!((bundle.lease.len(), bundle.compact_peers.0.len(), bundle.second_hand), (0, 0, false));
         assert_eq!(serde_json::to_string(&bundle).expect("encodes"), old);
         let policy: Policy = serde_json::from_str(r#"{"announce_interval":60}"#).expect("parses");
         assert_eq!(policy, Policy { announce_interval: 60, lease_ttl: 0 });

@@ -9,6 +9,7 @@ use pkgtorrent_protocol::BundleLayout;
 use pkgtorrent_protocol::wire::Bitfield;
 
 use crate::assembly::Assembly;
+use crate::far::Far;
 use crate::guide::Guide;
 use crate::identity::{FileIndex, LinkId};
 use crate::rarity::Rarity;
@@ -36,6 +37,7 @@ pub(crate) struct Crowd {
     /// Who sent which block of a piece that was wrong, for those that several sent.
     pub(crate) suspects: BTreeMap<u32, Vec<Option<LinkId>>>,
     pub(crate) guide: Guide,
+    pub(crate) far: Far,
 }
 
 impl Crowd {
@@ -53,6 +55,7 @@ impl Crowd {
             orphans: BTreeSet::new(),
             suspects: BTreeMap::new(),
             guide: Guide::new(pieces, now),
+            far: Far::default(),
             layout,
         }
     }

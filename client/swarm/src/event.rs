@@ -105,6 +105,8 @@ pub enum Event {
         /// All pieces whose first copies this host is to fetch from the origin; it replaces what was told before.
         /// `None` where leases were not asked for.
         lease: Option<Vec<Range<u32>>>,
+        /// Hosts of another site fetch the first copies: what is leased is taken from them.
+        is_second_hand: bool,
     },
     /// The tracker does not answer, or gives no leases: whatever first copies this host needs, it fetches itself.
     Unguided {
@@ -120,6 +122,11 @@ pub enum Event {
     },
     /// A peer's program is not ours, and answers in its own time. Told once, when the connection is ready.
     Foreign {
+        /// The connection.
+        link: LinkId,
+    },
+    /// A peer is in another site. Told once, when the connection is ready.
+    Far {
         /// The connection.
         link: LinkId,
     },

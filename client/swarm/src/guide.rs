@@ -14,6 +14,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::action::{Action, Wish};
 use crate::crowd::{Crowd, ranges};
+use crate::far;
 use crate::identity::BundleId;
 use crate::journal::Happening;
 use crate::link::Rate;
@@ -152,8 +153,12 @@ impl Guide {
 impl Crowd {
     /// Whether this host takes first copies without being told to. Where none of the others could be reached, it has
     /// waited long enough after the first time.
-    fn helps_itself(&self) -> bool {
-        let waits_max = if self.links.is_empty() { 1 } else { WAITS_MAX };
+    pub(crate) fn helps_itself(&self) -> bool {
+        let waits_max = match (self.links.is_empty(), self.far.is_second_hand()) {
+            (true, _) => 1,
+            (false, false) => WAITS_MAX,
+            (false, true) => far::WAITS_MAX,
+        };
         self.guide.guidance == Guidance::None || self.guide.waits >= waits_max
     }
 
@@ -173,9 +178,20 @@ impl Crowd {
         let guide = &self.guide;
         let (is_leased, holders) = (guide.leased.get(piece), self.rarity.holders(piece));
         let is_ours = is_leased || self.helps_itself();
+        let is_brought = self.far.is_awaited && !guide.is_starved;
         // The tracker leases although there are seeds when these are too few for all: what only they have is as good as
         // nowhere.
-        is_ours && (guide.is_starved || holders == 0 || is_leased && holders <= self.seeds)
+        is_ours && !is_brought && (guide.is_starved || holders == 0 || is_leased && holders <= self.seeds)
+    }
+
+    /// Whether a piece is leased to this host.
+    pub(crate) fn is_leased(&self, piece: u32) -> bool {
+        self.guide.leased.get(piece)
+    }
+
+    /// The pieces of the lease, in the order in which this host brings them.
+    pub(crate) fn lease(&self) -> impl Iterator<Item = u32> + '_ {
+        self.guide.lease.iter().cloned().flatten()
     }
 
     /// The piece with which the next range from the origin begins, while there are peers: one of those that may be.
@@ -224,9 +240,16 @@ impl Crowd {
 
 impl Swarm {
     /// The tracker has answered.
-    pub(crate) fn guided(&mut self, bundle: BundleId, others: u32, lease: Option<Vec<Range<u32>>>) {
-        let now = self.now;
+    pub(crate) fn guided(
+        &mut self,
+        bundle: BundleId,
+        others: u32,
+        lease: Option<Vec<Range<u32>>>,
+        is_second_hand: bool,
+    ) {
+        let (now, patience) = (self.now, self.settings.hold_off);
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        crowd.far.guided(is_second_hand, now, patience);
         crowd.guide.others = others;
         crowd.guide.is_asked = false;
         // The first answer comes with the plan, unasked.
@@ -243,6 +266,7 @@ impl Swarm {
             }
         }
         self.is_origin_due = true;
+        self.feed_far(bundle);
         self.go_on_if_alone(bundle);
     }
 
@@ -262,6 +286,7 @@ impl Swarm {
             crowd.guide.guidance = Guidance::None;
             self.note(Happening::Unguided { bundle });
         }
+        self.feed_far(bundle);
         self.is_origin_due = true;
     }
 
@@ -275,16 +300,18 @@ impl Swarm {
     }
 
     fn look_after_crowd(&mut self, bundle: BundleId) {
-        let now = self.now;
+        let (now, patience) = (self.now, self.settings.hold_off);
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        self.is_origin_due |= crowd.far.look(now, patience);
         if crowd.needed.is_empty() || crowd.is_alone() {
             crowd.guide.lives(now);
             crowd.guide.since = now;
             crowd.guide.is_starved = false;
             return;
         }
-        if crowd.guide.hold_off().is_zero() {
-            crowd.guide.draw_hold_off(self.settings.hold_off, &mut self.random);
+        let hold_off = self.settings.hold_off * crowd.far.hold_off_factor();
+        if crowd.guide.hold_off() < hold_off {
+            crowd.guide.draw_hold_off(hold_off, &mut self.random);
         }
         let was_starved = crowd.guide.is_starved;
         let is_quiet = now.saturating_sub(crowd.guide.life) >= crowd.guide.hold_off();
@@ -293,10 +320,11 @@ impl Swarm {
             // One more time in vain; the next one is counted from now.
             crowd.guide.waits += 1;
             crowd.guide.life = now;
+            crowd.far.was_in_vain(now);
             crowd.guide.draw_hold_off(self.settings.hold_off, &mut self.random);
         }
         // Where this host's own line is all that peers wait for, the origin would bring no more.
-        let is_too_slow = !self.is_line_full && crowd.is_too_slow(origin_rate, now);
+        let is_too_slow = !self.is_line_full && crowd.may_find_slow() && crowd.is_too_slow(origin_rate, now);
         crowd.guide.is_starved = crowd.guide.has_waited_in_vain() || is_too_slow;
         let (is_starved, helps_itself) = (crowd.guide.is_starved, crowd.helps_itself());
         if is_quiet || is_starved != was_starved {

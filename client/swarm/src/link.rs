@@ -24,6 +24,8 @@ pub(crate) struct Link {
     pub(crate) has: Bitfield,
     /// Its program is not ours.
     pub(crate) is_foreign: bool,
+    /// It is in another site: its pieces never count as available.
+    pub(crate) is_far: bool,
     /// How many pieces it has that are wanted and not here.
     pub(crate) useful: u32,
     /// It answers requests.
@@ -91,6 +93,7 @@ impl Link {
             bundle,
             has: Bitfield::none(pieces),
             is_foreign: false,
+            is_far: false,
             useful: 0,
             is_unchoked: false,
             is_interesting: false,

@@ -7,6 +7,7 @@ use pkgtorrent_protocol::wire::{Bitfield, Block};
 use crate::action::{Action, PartReason};
 use crate::assembly::{Assembly, BlockState};
 use crate::crowd::Crowd;
+use crate::far::SILENCE_FACTOR;
 use crate::files::FileKey;
 use crate::identity::{BundleId, LinkId};
 use crate::journal::Happening;
@@ -50,6 +51,7 @@ impl Swarm {
         let now = self.now;
         let Some(link) = self.links.get_mut(&id) else { return };
         let Some(crowd) = self.crowds.get_mut(&link.bundle) else { return };
+        crowd.far.lives(id);
         for piece in pieces {
             if piece >= crowd.layout.pieces() || !link.has.set(piece) {
                 continue;
@@ -108,6 +110,7 @@ impl Swarm {
         self.hungry.insert(id);
         self.count_again(id);
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
+        crowd.far.lives(id);
         let Some(assembly) = crowd.assemblies.get_mut(&block.piece) else { return };
         if assembly.is_solo && assembly.owner != Some(id) {
             return;
@@ -234,7 +237,10 @@ impl Swarm {
         let silent: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| !link.asked.is_empty() && now.saturating_sub(link.owes_since) >= silence_max)
+            .filter(|(_, link)| {
+                let silence_max = silence_max * if link.is_far { SILENCE_FACTOR } else { 1 };
+                !link.asked.is_empty() && now.saturating_sub(link.owes_since) >= silence_max
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in silent {
@@ -374,7 +380,8 @@ impl Swarm {
 
     /// A link that was silent speaks again.
     fn count_again(&mut self, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id).filter(|link| !link.is_counted) else { return };
+        let is_uncounted = |link: &&mut Link| !link.is_counted && !link.is_far;
+        let Some(link) = self.links.get_mut(&id).filter(is_uncounted) else { return };
         link.is_counted = true;
         if let Some(crowd) = self.crowds.get_mut(&link.bundle) {
             for piece in link.has.iter() {
@@ -393,6 +400,7 @@ impl Swarm {
         self.hungry.remove(&id);
         if let Some(crowd) = self.crowds.get_mut(&link.bundle) {
             crowd.links.remove(&id);
+            crowd.far.part(id, self.now);
         }
         self.count_seeds(link.bundle);
         self.is_origin_due = true;
@@ -435,11 +443,13 @@ impl Swarm {
             for id in &crowd.links {
                 assert_eq!(self.links[id].bundle, *bundle);
             }
+            crowd.check_far(crowd.links.iter().copied().filter(|id| self.links[id].is_far));
         }
         assert_eq!(assembling_len, self.assembling_len, "what is put together is miscounted");
         for (id, link) in &self.links {
             let crowd = &self.crowds[&link.bundle];
             assert!(crowd.links.contains(id));
+            assert!(!(link.is_far && link.is_counted), "{id} is far and counts");
             let useful = link.has.iter().filter(|piece| crowd.needed.get(*piece)).count() as u32;
             assert_eq!(link.useful, useful, "{id}: what it has of use is miscounted");
             for block in &link.asked {

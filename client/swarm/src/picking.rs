@@ -94,8 +94,11 @@ impl Swarm {
     fn of_orphans(&mut self, bundle: BundleId, id: LinkId) -> Option<Block> {
         let link = self.links.get_mut(&id)?;
         let crowd = self.crowds.get_mut(&bundle)?;
+        let may_be = |piece: u32| !link.is_far || crowd.may_bring(piece);
         let piece = crowd.orphans.iter().copied().find(|piece| {
-            link.has.get(*piece) && crowd.assemblies.get(piece).is_some_and(|it| it.is_solo || it.has_open())
+            link.has.get(*piece)
+                && may_be(*piece)
+                && crowd.assemblies.get(piece).is_some_and(|it| it.is_solo || it.has_open())
         })?;
         let assembly = crowd.assemblies.get_mut(&piece)?;
         let dropped = if assembly.is_solo { assembly.begin_again(id) } else { Vec::new() };
@@ -117,6 +120,10 @@ impl Swarm {
         let piece_len = u64::from(crowd.layout.piece_len().bytes());
         if self.assembling_len + piece_len > self.settings.assembling_len_max {
             return None;
+        }
+        if link.is_far {
+            let piece = self.next_to_bring(crowd, id)?;
+            return self.assemble(bundle, id, piece);
         }
         // What only this link has does not count as available if it was silent, and is asked for nevertheless.
         let pieces = if link.is_counted { crowd.rarity.available() } else { crowd.rarity.all() };
@@ -148,7 +155,7 @@ impl Swarm {
     fn of_others_pieces(&mut self, bundle: BundleId, id: LinkId) -> Option<Block> {
         let link = self.links.get(&id)?;
         let crowd = self.crowds.get_mut(&bundle)?;
-        if crowd.rarity.len() > 0 {
+        if crowd.rarity.len() > 0 || link.is_far {
             return None;
         }
         let has = |piece: &u32| link.has.get(*piece);

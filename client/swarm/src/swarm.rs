@@ -118,10 +118,13 @@ impl Swarm {
             Event::Verified { request, piece } => self.verified(request, piece),
             Event::Corrupt { request, piece } => self.corrupt(request, piece),
             Event::Ended { request, outcome } => self.ended(request, outcome),
-            Event::Guided { bundle, others, lease } => self.guided(bundle, others, lease),
+            Event::Guided { bundle, others, lease, is_second_hand } => {
+                self.guided(bundle, others, lease, is_second_hand);
+            }
             Event::Unguided { bundle } => self.unguided(bundle),
             Event::Linked { link, bundle } => self.linked(link, bundle),
             Event::Foreign { link } => self.foreign(link),
+            Event::Far { link } => self.far(link),
             Event::Has { link, pieces } => self.has(link, &pieces),
             Event::Have { link, pieces } => self.have(link, pieces),
             Event::Choked { link } => self.choked(link),

@@ -72,6 +72,7 @@ pub(crate) struct Introduced {
     pub(crate) complete: u32,
     pub(crate) incomplete: u32,
     pub(crate) lease: Vec<PieceRange>,
+    pub(crate) second_hand: bool,
 }
 
 impl RegistryHandle {
@@ -224,8 +225,13 @@ impl Registry {
                 let wish = LeaseWish { lacks: planned.pieces.clone(), wants: true, ..LeaseWish::default() };
                 self.lease(planned.bundle.info_hash, peer_id, asker.address, &wish)
             });
-            let lease = lease.unwrap_or_default();
-            Introduced { peers, complete: count.complete, incomplete: count.incomplete, lease }
+            Introduced {
+                peers,
+                complete: count.complete,
+                incomplete: count.incomplete,
+                lease: lease.unwrap_or_default(),
+                second_hand: self.tracker.is_second_hand(&planned.bundle.info_hash, asker.address),
+            }
         });
         Ok(Some(introduced.collect()))
     }

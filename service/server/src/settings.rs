@@ -3,12 +3,14 @@
 //! The comment on a key in `keys!` is the only place where it is documented: the default file and the manual page are
 //! made from it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use pkgtorrent_settings::{SettingsError, keys, seconds, wrong};
+use pkgtorrent_tracker::{Sites, SitesError};
 
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/pkgtorrent-service.conf";
@@ -36,6 +38,15 @@ keys! {
     trusted_proxies: Vec<IpNet> = "[]",
     /// Networks whose hosts are introduced to each other. Hosts outside get no peers and are given to nobody.
     peer_networks: Vec<IpNet> = r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]"#,
+    /// Places with networks of their own, for example `{ berlin = ["10.1.0.0/16"], lyon = ["10.2.0.0/16", "fd00:2::/32"] }`.
+    /// Hosts of a site meet each other first, and each piece comes into it about once. Those that are in no site are
+    /// treated as without sites. Where none are named, neighbouring addresses meet first.
+    sites: BTreeMap<String, Vec<IpNet>> = "{}",
+    /// Pairs of sites that are nearer to each other than to the rest, for example `[["berlin", "lyon"]]`.
+    site_links: Vec<(String, String)> = "[]",
+    /// The site that this service stands in. Its hosts fetch first copies, and the others have them from these. When it
+    /// is empty, the first site by name that has hosts which want something fetches it.
+    origin_site: String = r#""""#,
     /// Announce URLs of further trackers, for clients of other makes. Torrents name them before this service's own, in
     /// an order that follows from the info hash, so that swarms spread over them.
     trackers: Vec<String> = "[]",
@@ -110,6 +121,11 @@ impl Keys {
         let tracker = pkgtorrent_tracker::Settings {
             peers_per_answer_max: self.peers_per_answer.unwrap_or(50).clamp(1, 500),
             peer_networks: self.peer_networks.unwrap_or_else(pkgtorrent_tracker::default_peer_networks),
+            sites: sites(
+                &self.sites.unwrap_or_default(),
+                &self.site_links.unwrap_or_default(),
+                &self.origin_site.unwrap_or_default(),
+            )?,
             flood: flood(self.announces_per_second.unwrap_or(250), self.announces_burst.unwrap_or(1000)),
             ..pkgtorrent_tracker::Settings::with_interval(seconds(
                 "announce_interval",
@@ -153,6 +169,19 @@ fn default_state() -> PathBuf {
     }
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
     std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).unwrap_or_default().join(NAME)
+}
+
+/// What is wrong is in one of the three keys: which, the error shows by what it names.
+fn sites(
+    sites: &BTreeMap<String, Vec<IpNet>>,
+    links: &[(String, String)],
+    origin: &str,
+) -> Result<Sites, SettingsError> {
+    let origin = Some(origin).filter(|origin| !origin.is_empty());
+    let refused = |key| move |error: SitesError| wrong(key, error.to_string());
+    Sites::new(sites, &[], None).map_err(refused("sites"))?;
+    Sites::new(sites, links, None).map_err(refused("site_links"))?;
+    Sites::new(sites, links, origin).map_err(refused("origin_site"))
 }
 
 fn flood(per_second: u32, burst: u32) -> Option<pkgtorrent_tracker::FloodLimit> {
@@ -235,6 +264,25 @@ mod tests {
         };
         assert_eq!(sorted(&spelled), sorted(&none));
         assert_eq!(uncommented.lines().count(), KEY_DOCS.len());
+    }
+
+    #[test]
+    fn what_is_wrong_with_sites_is_named_by_its_key() {
+        let sites = r#"sites = { a = ["10.1.0.0/16"], b = ["10.2.0.0/16"] }"#;
+        for (text, reason) in [
+            (r#"sites = { a = ["10.1.0.0/16"], b = ["10.1.2.0/24"] }"#, "sites: 10.1.0.0/16 of \"a\" and"),
+            (r#"sites = { a = [] }"#, "sites: \"a\" has 0 networks"),
+            (&format!("{sites}\nsite_links = [[\"a\", \"c\"]]"), "site_links: there is no site \"c\""),
+            (&format!("{sites}\norigin_site = \"c\""), "origin_site: there is no site \"c\""),
+        ] {
+            let refused = keys(&format!("root = \"/x\"\n{text}")).expect(text).settle().expect_err(text);
+            assert!(refused.to_string().starts_with(reason), "{refused}");
+        }
+        let refused = keys("sites = { a = [\"10.1.0.0\"] }").expect_err("no network").to_string();
+        assert!(refused.contains("line 1"), "{refused}");
+        let text = format!("root = \"/x\"\n{sites}\nsite_links = [[\"a\", \"b\"]]\norigin_site = \"b\"");
+        let settled = keys(&text).expect("valid").settle().expect("settles").tracker.sites;
+        assert_eq!(settled.networks_around("10.2.3.4".parse().expect("an address")).len(), 1);
     }
 
     #[test]

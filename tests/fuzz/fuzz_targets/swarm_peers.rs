@@ -250,6 +250,9 @@ impl World {
         if make % 2 == 1 {
             self.tell(Event::Foreign { link });
         }
+        if make % 4 >= 2 {
+            self.tell(Event::Far { link });
+        }
     }
 
     fn want(&mut self, file: FileIndex) {
@@ -269,10 +272,10 @@ impl World {
         let others = decisions.below(4).into();
         let first = u32::from(decisions.below(16));
         let lease = vec![first..first + u32::from(decisions.below(16))];
+        let lease = Some(lease).filter(|_| decisions.below(3) > 0);
         match decisions.below(4) {
             0 => self.tell(Event::Unguided { bundle: BUNDLE }),
-            1 => self.tell(Event::Guided { bundle: BUNDLE, others, lease: None }),
-            _ => self.tell(Event::Guided { bundle: BUNDLE, others, lease: Some(lease) }),
+            how => self.tell(Event::Guided { bundle: BUNDLE, others, lease, is_second_hand: how == 1 }),
         }
     }
 

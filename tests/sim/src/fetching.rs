@@ -88,10 +88,21 @@ impl World {
         self.origin_len += u64::from(len);
         self.timeline.origin(now, u64::from(len));
         let host = self.origin.fetches[fetch as usize].host;
-        let came_at = self.host(host).down.receive(u64::from(len), since + latency, now + latency);
-        self.queue.put(came_at, Happening::ChunkCame { fetch, len });
+        if self.hosts[host as usize].is_far {
+            let crossed_at = self.link.cross(true, u64::from(len), since + latency, now + latency);
+            self.queue.put(crossed_at, Happening::ChunkCrossed { fetch, len });
+        } else {
+            let came_at = self.host(host).down.receive(u64::from(len), since + latency, now + latency);
+            self.queue.put(came_at, Happening::ChunkCame { fetch, len });
+        }
         self.queue_fetch(fetch);
         self.send_chunk();
+    }
+
+    pub(crate) fn chunk_crossed(&mut self, fetch: u32, len: u32) {
+        let (now, host) = (self.now, self.origin.fetches[fetch as usize].host);
+        let came_at = self.host(host).down.receive(u64::from(len), now, now);
+        self.queue.put(came_at, Happening::ChunkCame { fetch, len });
     }
 
     pub(crate) fn chunk_came(&mut self, fetch: u32, len: u32) {

@@ -21,12 +21,16 @@ pub(crate) enum Happening {
     Heard { wire: u32, end: u8, said: Said },
     /// A host's line has sent a block.
     BlockLeft { host: u32 },
+    /// A block for one end of a connection has come over the line between the sites.
+    BlockCrossed { wire: u32, end: u8, block: Block },
     /// One end of a connection has received a block.
     BlockCame { wire: u32, end: u8, block: Block },
     /// A request has come to the origin.
     Fetch { fetch: u32 },
     /// The origin's line has sent a chunk.
     ChunkLeft,
+    /// A chunk has come over the line between the sites.
+    ChunkCrossed { fetch: u32, len: u32 },
     /// A request is refused, or cut off.
     FetchFailed { fetch: u32, outcome: FetchOutcome },
     /// A chunk has come to its host.
@@ -57,6 +61,7 @@ pub(crate) struct PlannedSwarm {
     pub(crate) peers: Vec<u32>,
     pub(crate) others: u32,
     pub(crate) lease: Option<Vec<(u32, u32)>>,
+    pub(crate) is_second_hand: bool,
 }
 
 /// What goes over a connection beside blocks.

@@ -27,6 +27,8 @@ pub(crate) struct Host {
     pub(crate) is_firewalled: bool,
     pub(crate) is_straggler: bool,
     pub(crate) is_seed: bool,
+    /// It is in another site than the origin.
+    pub(crate) is_far: bool,
     /// When its swarm is woken.
     pub(crate) wakes_at: Option<Time>,
     /// Its have messages wait.
@@ -64,8 +66,8 @@ pub(crate) struct Part {
     pub(crate) dialled: usize,
     /// Peers that it could connect to.
     pub(crate) known: Vec<u32>,
-    /// What the plan said: others and lease.
-    pub(crate) guidance: Option<(u32, Option<Vec<PieceRange>>)>,
+    /// What the plan said: others, lease, and whether what is leased is another site's.
+    pub(crate) guidance: Option<(u32, Option<Vec<PieceRange>>, bool)>,
 }
 
 impl Part {

@@ -53,6 +53,33 @@ impl<K: Copy, P: Copy> Uplink<K, P> {
     }
 }
 
+/// The line between two sites, each way: of the near one, and of the far one.
+pub(crate) struct Link {
+    ways: [Downlink; 2],
+    /// Bytes that it has carried, both ways together.
+    pub(crate) carried: u64,
+}
+
+impl Link {
+    pub(crate) fn new(rate: u64) -> Self {
+        Self { ways: [Downlink::new(rate), Downlink::new(rate)], carried: 0 }
+    }
+
+    /// When something that comes to it between these two times is at its other end.
+    pub(crate) fn cross(&mut self, to_far: bool, len: u64, first: Time, last: Time) -> Time {
+        self.carried += len;
+        self.ways[usize::from(to_far)].receive(len, first, last)
+    }
+
+    /// A message takes its time, and is not waited for.
+    pub(crate) fn message(&mut self, from: bool, to: bool, len: u64) {
+        if from != to {
+            self.carried += len;
+            self.ways[usize::from(to)].message(len);
+        }
+    }
+}
+
 /// What a line receives: one thing after the other.
 pub(crate) struct Downlink {
     rate: u64,

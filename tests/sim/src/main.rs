@@ -68,6 +68,15 @@ struct Arguments {
     /// When the web seed ends, in seconds.
     #[arg(long)]
     origin_dies_at: Option<f64>,
+    /// So many hosts are in a site of their own.
+    #[arg(long, default_value_t = 0)]
+    far: u32,
+    /// The rate of the line to that site, in Mbit/s.
+    #[arg(long, default_value_t = 5.0)]
+    link: f64,
+    /// The lines of those in the origin's site are of a tenth of the rate.
+    #[arg(long)]
+    slow_near: bool,
     /// Hosts know nothing of each other.
     #[arg(long)]
     http: bool,
@@ -137,6 +146,9 @@ impl Arguments {
         scenario.vanish = (self.vanish > 0).then(|| (Duration::from_secs_f64(self.vanish_at), self.vanish));
         scenario.service_dies_at = self.service_dies_at.map(Duration::from_secs_f64);
         scenario.origin_dies_at = self.origin_dies_at.map(Duration::from_secs_f64);
+        scenario.far = self.far;
+        scenario.link = megabits(self.link);
+        scenario.are_near_slow = self.slow_near;
         scenario.are_introduced = !self.http;
         scenario.is_service_on_line = !self.service_apart;
         scenario.haves_interval = Duration::from_secs_f64(self.haves_interval_ms / 1000.0);

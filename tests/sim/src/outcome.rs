@@ -24,6 +24,8 @@ pub struct HostOutcome {
     pub is_straggler: bool,
     /// It had everything from the start.
     pub is_seed: bool,
+    /// It was in another site than the origin.
+    pub is_far: bool,
     /// Bytes of packages that came, useful or not.
     pub from_peers: u64,
     /// The same from the origin.
@@ -61,6 +63,10 @@ pub struct Outcome {
     pub peer_len: u64,
     /// Bytes that hosts sent each other beside those, info dictionaries among them.
     pub message_len: u64,
+    /// Bytes that the line between the sites carried, both ways together.
+    pub link_len: u64,
+    /// The least time in which a set comes over it.
+    pub link_floor: Duration,
     /// The last time that a host was done.
     pub last_done: Duration,
     /// What no crowd can be faster than, by the rates of the lines.
@@ -112,6 +118,19 @@ impl Outcome {
     #[must_use]
     pub fn last(&self) -> Duration {
         self.times().last().copied().unwrap_or_default()
+    }
+
+    /// How often the set's length went over the line between the sites.
+    #[must_use]
+    pub fn link_copies(&self) -> f64 {
+        self.link_len as f64 / self.set_len as f64
+    }
+
+    /// The time of the slowest host of the far site as a multiple of its own floor.
+    #[must_use]
+    pub fn far_over_floor(&self) -> f64 {
+        let last = self.ordinary().filter(|host| host.is_far).filter_map(|host| host.took).max();
+        last.unwrap_or_default().as_secs_f64() / self.link_floor.as_secs_f64()
     }
 
     /// How long half of them took.
@@ -204,6 +223,13 @@ impl fmt::Display for Outcome {
             self.copies_with_all(),
             self.requests
         )?;
+        if self.hosts.iter().any(|host| host.is_far) {
+            let (copies, over) = (self.link_copies(), self.far_over_floor());
+            writeln!(
+                formatter,
+                "link         {copies:.4} copies; last of the far site {over:.3} x its floor"
+            )?;
+        }
         let per_host = |len: u64| len as f64 / self.hosts.len() as f64;
         writeln!(
             formatter,

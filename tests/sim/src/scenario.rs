@@ -43,6 +43,12 @@ pub struct Scenario {
     pub service_dies_at: Option<Duration>,
     /// When the web seed ends.
     pub origin_dies_at: Option<Duration>,
+    /// So many hosts, the first ones, are in a site of their own.
+    pub far: u32,
+    /// What the line to that site carries each way, in bytes a second.
+    pub link: u64,
+    /// The lines of those in the origin's site are of a tenth of the rate.
+    pub are_near_slow: bool,
     /// Hosts learn of each other; without, each is alone with the origin.
     pub are_introduced: bool,
     /// Plans, info dictionaries and announces take their time of the origin's line.
@@ -99,6 +105,9 @@ impl Scenario {
             vanish: None,
             service_dies_at: None,
             origin_dies_at: None,
+            far: 0,
+            link: rate,
+            are_near_slow: false,
             are_introduced: true,
             is_service_on_line: true,
             haves_interval: Duration::from_millis(20),
@@ -118,6 +127,22 @@ impl Scenario {
     #[must_use]
     pub fn install(seed: u64, hosts: u32) -> Self {
         Self::crowd(seed, hosts, 20.0, 60, 32_000_000)
+    }
+
+    /// Two sites with so many hosts each and a line of 5 Mbit/s between them; the origin is in one.
+    #[must_use]
+    pub fn two_sites(seed: u64, near: u32, far: u32) -> Self {
+        Self { far, link: megabits(5.0), ..Self::install(seed, near + far) }
+    }
+
+    /// Whether a host is in the other site than the origin.
+    pub(crate) fn is_far(&self, host: u32) -> bool {
+        host < self.far
+    }
+
+    /// The least time in which a set comes over the line between the sites.
+    pub(crate) fn link_floor(&self) -> Duration {
+        Duration::from_secs_f64(self.packages.iter().sum::<u64>() as f64 / self.link as f64)
     }
 
     /// Whether a host wants a package.

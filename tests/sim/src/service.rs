@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use pkgtorrent_protocol::announce::{BatchAnswer, LeaseWish, SwarmAnswer};
 use pkgtorrent_protocol::peers::CompactPeers;
 use pkgtorrent_protocol::plan::{Plan, PlannedBundle, Policy, VERSION};
 use pkgtorrent_protocol::{PeerId, SetDigest, Sha256Digest};
 use pkgtorrent_swarm::Wish;
-use pkgtorrent_tracker::{Announce, Event, Introduction, LeaseQuestion, Settings, Tracker};
+use pkgtorrent_tracker::{Announce, Event, Introduction, LeaseQuestion, Settings, Sites, Tracker};
 use rand_core::Rng;
 
 use crate::happening::PlannedSwarm;
@@ -24,6 +25,7 @@ const PORT: u16 = 6881;
 /// The service.
 pub(crate) struct Service {
     tracker: Tracker,
+    far: u32,
     peers_wanted: usize,
     lease_ttl: Duration,
     pub(crate) dies_at: Option<Time>,
@@ -35,16 +37,24 @@ pub(crate) struct Service {
     pub(crate) announces: u64,
 }
 
-fn address(host: u32) -> SocketAddr {
-    // 10.0.0.0/8 has room for more hosts than any scenario.
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + host)), PORT)
-}
+/// Far hosts have addresses in the other half of 10.0.0.0/8, which has room for more hosts than any scenario.
+const NEAR: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 9);
+const FAR: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 128, 0, 0), 9);
 
 fn host_at(address: &SocketAddr) -> Option<u32> {
     match address.ip() {
-        IpAddr::V4(ip) => Some(u32::from(ip) - 0x0a00_0001),
+        IpAddr::V4(ip) => Some((u32::from(ip) & u32::from(NEAR.hostmask())) - 1),
         IpAddr::V6(_) => None,
     }
+}
+
+/// Both sites, if there are two.
+fn sites(scenario: &Scenario) -> Sites {
+    let networks = [("far", FAR), ("near", NEAR)].map(|(name, net)| (name.to_owned(), vec![net.into()]));
+    if scenario.far == 0 {
+        return Sites::default();
+    }
+    Sites::new(&networks.into(), &[], Some("near")).expect("two halves do not overlap")
 }
 
 fn peer_id(host: u32) -> PeerId {
@@ -60,13 +70,15 @@ pub(crate) fn piece_ranges(ranges: &[std::ops::Range<u32>]) -> Vec<(u32, u32)> {
 
 impl Service {
     pub(crate) fn new(scenario: &Scenario, bundles: &[Bundle]) -> Self {
-        let settings = Settings { flood: None, lease_ttl: scenario.lease_ttl, ..Settings::default() };
+        let sites = sites(scenario);
+        let settings = Settings { flood: None, lease_ttl: scenario.lease_ttl, sites, ..Settings::default() };
         let mut tracker = Tracker::new(settings, seeded(scenario.seed, 3).next_u64());
         for bundle in bundles {
             tracker.register(bundle.info_hash, Duration::ZERO);
         }
         Self {
             tracker,
+            far: scenario.far,
             peers_wanted: if scenario.are_introduced { scenario.peers_wanted } else { 0 },
             lease_ttl: scenario.lease_ttl,
             dies_at: scenario.service_dies_at.map(nanos),
@@ -76,6 +88,11 @@ impl Service {
             announce_len: 0,
             announces: 0,
         }
+    }
+
+    fn address(&self, host: u32) -> SocketAddr {
+        let site = if host < self.far { FAR } else { NEAR };
+        SocketAddr::new(Ipv4Addr::from(u32::from(site.network()) + 1 + host).into(), PORT)
     }
 
     pub(crate) fn is_dead(&self, now: Time) -> bool {
@@ -94,7 +111,7 @@ impl Service {
         let hashes: Vec<_> = wanted.iter().map(|(bundle, _)| bundles[*bundle as usize].info_hash).collect();
         let introductions = self
             .tracker
-            .join(&hashes, peer_id(host), address(host), self.peers_wanted, now)
+            .join(&hashes, peer_id(host), self.address(host), self.peers_wanted, now)
             .expect("every swarm is registered");
         let mut swarms = Vec::new();
         let mut planned = Vec::new();
@@ -103,7 +120,7 @@ impl Service {
             let wish = LeaseWish { lacks, wants: true, ..LeaseWish::default() };
             let lease = self.lease(host, &bundles[*bundle as usize], &wish, now);
             planned.push(planned_bundle(&bundles[*bundle as usize], files, &introduction, lease.as_deref()));
-            swarms.push(self.swarm(*bundle, &introduction, lease));
+            swarms.push(self.swarm(host, *bundle, &bundles[*bundle as usize], &introduction, lease));
         }
         let len = plan_len(planned) + HEAD_LEN;
         self.plan_len += len;
@@ -112,7 +129,9 @@ impl Service {
 
     fn swarm(
         &self,
-        bundle: u32,
+        host: u32,
+        index: u32,
+        bundle: &Bundle,
         introduction: &Introduction,
         lease: Option<Vec<(u32, u32)>>,
     ) -> PlannedSwarm {
@@ -122,7 +141,10 @@ impl Service {
         } else {
             0
         };
-        PlannedSwarm { bundle, peers: introduction.peers.iter().filter_map(host_at).collect(), others, lease }
+        // Whom to call first is taken from the end.
+        let peers = introduction.peers.iter().rev().filter_map(host_at).collect();
+        let is_second_hand = self.tracker.is_second_hand(&bundle.info_hash, self.address(host));
+        PlannedSwarm { bundle: index, peers, others, lease, is_second_hand }
     }
 
     fn lease(
@@ -135,7 +157,7 @@ impl Service {
         let question = LeaseQuestion {
             info_hash: bundle.info_hash,
             peer_id: peer_id(host),
-            address: address(host),
+            address: self.address(host),
             pieces: bundle.layout.pieces(),
             piece_len: bundle.layout.piece_len(),
             wish,
@@ -164,7 +186,7 @@ impl Service {
         let introduction = self.announced(host, bundle, false, None, wanted, now);
         let lease = self.lease(host, bundle, &wish, now);
         let len = self.count_answer(vec![answer(bundle, &introduction, lease.clone())]);
-        (self.swarm(index, &introduction, lease), len)
+        (self.swarm(host, index, bundle, &introduction, lease), len)
     }
 
     fn announced(
@@ -176,7 +198,7 @@ impl Service {
         wanted: usize,
         now: Duration,
     ) -> Introduction {
-        let (info_hash, address) = (bundle.info_hash, address(host));
+        let (info_hash, address) = (bundle.info_hash, self.address(host));
         let wanted = wanted.min(self.peers_wanted);
         let announce = Announce { info_hash, peer_id: peer_id(host), address, complete, event, wanted };
         self.tracker.announce(&announce, now).expect("the swarm is registered")
@@ -198,7 +220,7 @@ impl Service {
             let bundle = &bundles[*index as usize];
             let introduction = self.announced(host, bundle, *complete, event, *wanted, now);
             answers.push(answer(bundle, &introduction, None));
-            told.push(self.swarm(*index, &introduction, None));
+            told.push(self.swarm(host, *index, bundle, &introduction, None));
         }
         let len = self.count_answer(answers);
         (told, len)
@@ -240,6 +262,7 @@ fn answer(bundle: &Bundle, introduction: &Introduction, lease: Option<Vec<(u32, 
         compact_peers: CompactPeers(introduction.peers.clone()),
         lease,
         moved: 0,
+        second_hand: false,
     }
 }
 
@@ -261,6 +284,7 @@ fn planned_bundle(
         complete: introduction.complete,
         incomplete: introduction.incomplete,
         lease: lease.unwrap_or_default().to_vec(),
+        second_hand: false,
     }
 }
 
@@ -274,6 +298,7 @@ fn plan_len(bundles: Vec<PlannedBundle>) -> u64 {
         torrents: "http://mirror.example/pkgtorrent/v1/torrents/".into(),
         announce: "http://mirror.example/pkgtorrent/v1/announce".into(),
         policy: Policy { announce_interval: 60, lease_ttl: 10 },
+        site: Vec::new(),
     };
     serde_json::to_vec(&plan).map_or(0, |json| json.len() as u64)
 }

@@ -82,10 +82,20 @@ impl World {
             part.wires.push(wire);
             let (has_info, here) = (part.has_info, part.here.clone());
             if has_info {
-                self.tell(host, Event::Linked { link: LinkId(u64::from(wire)), bundle: BundleId(bundle) });
+                self.tell_linked(host, wire);
                 self.say(wire, end, Said::HasInfo);
             }
             self.say(wire, end, Said::Has(Box::new(here)));
+        }
+    }
+
+    fn tell_linked(&mut self, host: u32, wire: u32) {
+        let (it, link) = (&self.wires[wire as usize], LinkId(u64::from(wire)));
+        let bundle = BundleId(it.bundle);
+        let is_far = it.hosts.map(|host| self.hosts[host as usize].is_far);
+        self.tell(host, Event::Linked { link, bundle });
+        if is_far[0] != is_far[1] {
+            self.tell(host, Event::Far { link });
         }
     }
 
@@ -132,6 +142,8 @@ impl World {
         self.message_len += len;
         self.host(hosts[end]).up.message(len);
         self.host(hosts[1 - end]).down.message(len);
+        let [from, to] = [end, 1 - end].map(|end| self.hosts[hosts[end] as usize].is_far);
+        self.link.message(from, to, len);
     }
 
     /// Sends the have messages that wait for a connection.
@@ -275,7 +287,7 @@ impl World {
         }
         let len = u64::from(self.bundles[bundle as usize].info_len) + crate::origin::HEAD_LEN;
         self.service.info_len += len;
-        let at = self.answer_at(len) + self.latency;
+        let at = self.answer_at(host, len) + self.latency;
         self.queue.put(at, Happening::Informed { host, bundle });
     }
 
@@ -292,11 +304,15 @@ impl World {
         let id = BundleId(bundle);
         self.tell(host, Event::Join { bundle: id, layout });
         self.tell(host, Event::Source { source: SOURCE, bundles: vec![id], order: 0 });
-        if let Some((others, lease)) = guidance {
-            self.tell_guidance(host, bundle, others, lease, true);
+        if let Some((others, lease, is_second_hand)) = guidance {
+            self.tell_guidance(
+                host,
+                PlannedSwarm { bundle, peers: Vec::new(), others, lease, is_second_hand },
+                true,
+            );
         }
         for wire in &wires {
-            self.tell(host, Event::Linked { link: LinkId(u64::from(*wire)), bundle: id });
+            self.tell_linked(host, *wire);
             let end = self.wires[*wire as usize].end_of(host);
             self.say(*wire, end, Said::HasInfo);
         }
@@ -317,18 +333,12 @@ impl World {
 
     // --- The tracker ------------------------------------------------------------------------------------------
 
-    fn tell_guidance(
-        &mut self,
-        host: u32,
-        bundle: u32,
-        others: u32,
-        lease: Option<Vec<(u32, u32)>>,
-        is_plan: bool,
-    ) {
+    fn tell_guidance(&mut self, host: u32, swarm: PlannedSwarm, is_plan: bool) {
+        let PlannedSwarm { bundle, others, lease, is_second_hand, .. } = swarm;
         let lease =
             lease.map(|lease| lease.into_iter().map(|(first, pieces)| first..first + pieces).collect());
         let is_unguided = is_plan && lease.is_none();
-        self.tell(host, Event::Guided { bundle: BundleId(bundle), others, lease });
+        self.tell(host, Event::Guided { bundle: BundleId(bundle), others, lease, is_second_hand });
         if is_unguided {
             self.tell(host, Event::Unguided { bundle: BundleId(bundle) });
         }
@@ -341,7 +351,7 @@ impl World {
         let wanted = self.peers_wanted(host, bundle);
         let (swarm, len) =
             self.service.wish(host, bundle, &self.bundles[bundle as usize], wish, wanted, self.now);
-        let at = self.answer_at(len);
+        let at = self.answer_at(host, len);
         self.queue.put(at, Happening::Guided { host, swarm: Box::new(swarm) });
     }
 
@@ -353,18 +363,18 @@ impl World {
         if self.host(host).part(bundle).is_some_and(is_short) { wanted } else { 0 }
     }
 
-    pub(crate) fn guided(&mut self, host: u32, swarm: PlannedSwarm) {
+    pub(crate) fn guided(&mut self, host: u32, mut swarm: PlannedSwarm) {
         if self.is_gone(host) {
             return;
         }
-        let PlannedSwarm { bundle, peers, others, lease } = swarm;
+        let (bundle, peers) = (swarm.bundle, std::mem::take(&mut swarm.peers));
         let Some(part) = self.host(host).part(bundle) else { return };
         if !peers.is_empty() {
             part.known = peers;
             part.dialled = part.dialled.min(part.wires.len());
         }
         if part.has_info {
-            self.tell_guidance(host, bundle, others, lease, false);
+            self.tell_guidance(host, swarm, false);
         }
         self.dial(host, bundle);
     }
@@ -390,7 +400,7 @@ impl World {
             .collect();
         let event = is_completed.then_some(pkgtorrent_tracker::Event::Completed);
         let (told, len) = self.service.announce(host, &swarms, event, &self.bundles, self.now);
-        let at = self.answer_at(len);
+        let at = self.answer_at(host, len);
         for swarm in told {
             self.queue.put(at, Happening::Guided { host, swarm: Box::new(swarm) });
         }
@@ -446,13 +456,26 @@ impl World {
         let receiver = self.wires[wire as usize].hosts[1 - end];
         let (now, latency) = (self.now, self.latency);
         let len = u64::from(block.len) + BLOCK_HEAD_LEN;
-        let came_at = self.host(receiver).down.receive(len, since + latency, now + latency);
-        self.queue.put(came_at, Happening::BlockCame { wire, end: 1 - end as u8, block });
+        let to = 1 - end as u8;
+        let [from_far, is_far] = [host, receiver].map(|host| self.hosts[host as usize].is_far);
+        if from_far == is_far {
+            let came_at = self.host(receiver).down.receive(len, since + latency, now + latency);
+            self.queue.put(came_at, Happening::BlockCame { wire, end: to, block });
+        } else {
+            let crossed_at = self.link.cross(is_far, len, since + latency, now + latency);
+            self.queue.put(crossed_at, Happening::BlockCrossed { wire, end: to, block });
+        }
         self.queue_way(wire, end);
         if self.wires[wire as usize].is_open[end] {
             self.tell(host, Event::Sent { link: LinkId(u64::from(wire)), block });
         }
         self.send_next(host);
+    }
+
+    pub(crate) fn block_crossed(&mut self, wire: u32, end: u8, block: Block) {
+        let (now, receiver) = (self.now, self.wires[wire as usize].hosts[usize::from(end)]);
+        let came_at = self.host(receiver).down.receive(u64::from(block.len) + BLOCK_HEAD_LEN, now, now);
+        self.queue.put(came_at, Happening::BlockCame { wire, end, block });
     }
 
     pub(crate) fn block_came(&mut self, wire: u32, end: u8, block: Block) {

@@ -10,7 +10,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::happening::{Happening, PlannedSwarm};
 use crate::host::{Host, Part};
-use crate::line::{Downlink, Uplink};
+use crate::line::{Downlink, Link, Uplink};
 use crate::origin::Origin;
 use crate::outcome::{HostOutcome, Outcome, discrete_floor, fluid_floor};
 use crate::package::{Bundle, below, bundles, seeded, unit};
@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) pairs: BTreeSet<(u32, u32, u32)>,
     pub(crate) origin: Origin,
     pub(crate) service: Service,
+    pub(crate) link: Link,
     pub(crate) timeline: Timeline,
     pub(crate) origin_len: u64,
     pub(crate) head_len: u64,
@@ -83,6 +84,7 @@ impl World {
             pairs: BTreeSet::new(),
             origin: Origin::new(scenario.origin_up),
             service: Service::new(scenario, &bundles),
+            link: Link::new(scenario.link),
             timeline: Timeline::new(scenario.timeline_step, scenario.origin_up, hosts_up, scenario.hosts),
             origin_len: 0,
             head_len: 0,
@@ -139,9 +141,11 @@ impl World {
             Happening::Dialled { from, to, bundle } => self.dialled(from, to, bundle),
             Happening::Heard { wire, end, said } => self.heard(wire, end, said),
             Happening::BlockLeft { host } => self.block_left(host),
+            Happening::BlockCrossed { wire, end, block } => self.block_crossed(wire, end, block),
             Happening::BlockCame { wire, end, block } => self.block_came(wire, end, block),
             Happening::Fetch { fetch } => self.fetch(fetch),
             Happening::ChunkLeft => self.chunk_left(),
+            Happening::ChunkCrossed { fetch, len } => self.chunk_crossed(fetch, len),
             Happening::ChunkCame { fetch, len } => self.chunk_came(fetch, len),
             Happening::FetchFailed { fetch, outcome } => self.fetch_failed(fetch, outcome),
             Happening::Wake { host } => self.wake(host),
@@ -233,13 +237,14 @@ impl World {
     }
 
     /// When an answer of the service has left.
-    pub(crate) fn answer_at(&mut self, len: u64) -> Time {
+    pub(crate) fn answer_at(&mut self, host: u32, len: u64) -> Time {
         if !self.scenario.is_service_on_line {
             return self.now + self.latency;
         }
         let left_at = self.service.free_at.max(self.now) + crate::line::time_of(len, self.scenario.origin_up);
         self.service.free_at = left_at;
         self.origin.line.message(len);
+        self.link.message(false, self.hosts[host as usize].is_far, len);
         left_at + self.latency
     }
 
@@ -250,7 +255,7 @@ impl World {
         let parts = self.hosts[host as usize].parts.iter();
         let wanted: Vec<(u32, Vec<u32>)> = parts.map(|part| (part.bundle, part.files.clone())).collect();
         let (plan, len) = self.service.plan(host, &wanted, &self.bundles, self.now);
-        let at = self.answer_at(len);
+        let at = self.answer_at(host, len);
         self.queue.put(at, Happening::Planned { host, plan });
     }
 
@@ -258,11 +263,11 @@ impl World {
         if self.is_gone(host) {
             return;
         }
-        for PlannedSwarm { bundle, peers, others, lease } in plan {
+        for PlannedSwarm { bundle, peers, others, lease, is_second_hand } in plan {
             let is_alone = peers.is_empty();
             if let Some(part) = self.host(host).part(bundle) {
                 part.known = peers;
-                part.guidance = Some((others, lease));
+                part.guidance = Some((others, lease, is_second_hand));
             }
             if self.claims_everything(host) {
                 self.informed(host, bundle);
@@ -301,6 +306,8 @@ impl World {
             requests: self.requests,
             peer_len: self.peer_len,
             message_len: self.message_len,
+            link_len: self.link.carried,
+            link_floor: self.scenario.link_floor(),
             last_done: Duration::from_nanos(self.last_done),
             fluid_floor: fluid_floor(&self.scenario),
             discrete_floor: discrete_floor(&self.scenario, pieces),
@@ -320,6 +327,7 @@ fn host_outcome(host: &Host) -> HostOutcome {
         is_liar: host.is_liar,
         is_straggler: host.is_straggler,
         is_seed: host.is_seed,
+        is_far: host.is_far,
         from_peers: host.from_peers,
         from_origin: host.from_origin,
         useful: host.useful,
@@ -339,10 +347,12 @@ fn new_host(scenario: &Scenario, host: u32, bundles: &[Bundle], random: &mut Pcg
         .filter(|part| !part.files.is_empty())
         .collect();
     let late = if scenario.seeds > 0 { nanos(SEEDS_AHEAD) } else { 0 };
+    let (is_far, is_slow) = (scenario.is_far(host), scenario.are_near_slow && !scenario.is_far(host));
+    let divisor = if is_slow { SLOW_DIVISOR } else { 1 };
     Host {
         swarm: Swarm::new(scenario.swarm.clone(), random.next_u64()),
-        up: Uplink::new(scenario.host_up),
-        down: Downlink::new(scenario.host_down),
+        up: Uplink::new(scenario.host_up / divisor),
+        down: Downlink::new(scenario.host_down / divisor),
         starts_at: late + (nanos(scenario.spread) as f64 * unit(random)) as Time,
         done_at: None,
         files_left: parts.iter().map(|part| part.files_left).sum(),
@@ -352,8 +362,9 @@ fn new_host(scenario: &Scenario, host: u32, bundles: &[Bundle], random: &mut Pcg
         is_vanished: false,
         is_liar: false,
         is_firewalled: false,
-        is_straggler: false,
+        is_straggler: is_slow,
         is_seed: false,
+        is_far,
         wakes_at: None,
         is_flush_due: false,
         with_haves: Vec::new(),
@@ -374,6 +385,8 @@ fn give_parts(scenario: &Scenario, hosts: &mut [Host], random: &mut Pcg64Mcg) {
     for index in (1..order.len()).rev() {
         order.swap(index, below(random, index + 1));
     }
+    // Of two sites those in the far one come first.
+    order.sort_by_key(|host| !hosts[*host].is_far);
     let mut order = order.into_iter();
     let mut next = |count: u32| order.by_ref().take(count as usize).collect::<Vec<usize>>();
     for host in next(scenario.liars) {

@@ -249,12 +249,21 @@ impl Engine {
     /// What the tracker says of one swarm; gives the bundle, if the tracker knows it.
     fn guided(&mut self, answer: SwarmAnswer, wished: &BTreeSet<BundleId>) -> Option<BundleId> {
         match answer {
-            SwarmAnswer::Known { info_hash, complete, incomplete, peers, compact_peers, lease, moved } => {
+            SwarmAnswer::Known {
+                info_hash,
+                complete,
+                incomplete,
+                peers,
+                compact_peers,
+                lease,
+                moved,
+                second_hand,
+            } => {
                 let bundle = *self.bundle_ids.get(&info_hash)?;
                 let others = others(complete, incomplete);
                 let lease = lease.map(|lease| ranges(&lease));
                 let has_answered = lease.is_some() || !wished.contains(&bundle);
-                self.tell_swarm(SwarmEvent::Guided { bundle, others, lease });
+                self.tell_swarm(SwarmEvent::Guided { bundle, others, lease, is_second_hand: second_hand });
                 self.dial(bundle, &peers);
                 self.dial(bundle, &compact_peers.0);
                 self.heard_of_moves(bundle, moved);

@@ -1,12 +1,14 @@
 //! Bundles that packages are wanted from, or given of: reading what is in them, and where.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use pkgtorrent_protocol::metainfo::BundleInfo;
-use pkgtorrent_protocol::{InfoHash, PackageDigest, Sha256Digest};
+use pkgtorrent_protocol::{InfoHash, PackageDigest, Sha256Digest, networks};
 use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, FileIndex, LinkId, SourceId};
 use rand_core::Rng;
 use reqwest::Url;
@@ -53,6 +55,8 @@ pub(super) struct Bundle {
     pub(super) announce: Option<Url>,
     /// When this host last followed packages of it to another home.
     pub(super) followed: Option<Followed>,
+    /// The networks of this host's site, as the latest plan says; none where nobody is far.
+    site: Vec<IpNet>,
     pub(super) assembling: Assembling,
     /// Pieces that are offered as they lie in the store, and are checked when they are first given.
     pub(super) unchecked: BTreeSet<u32>,
@@ -97,6 +101,13 @@ pub(super) struct WebSeed {
     bundles: HashSet<BundleId>,
 }
 
+impl Bundle {
+    /// Whether a host is in another site.
+    pub(super) fn is_far(&self, ip: IpAddr) -> bool {
+        !self.site.is_empty() && !networks::contain(&self.site, ip.to_canonical())
+    }
+}
+
 impl Engine {
     /// These packages are in a bundle of the plan. Its info dictionary is read unless it is known.
     pub(super) fn join(
@@ -121,6 +132,7 @@ impl Engine {
         bundle.joining.extend(wanted);
         bundle.announce = Some(plan.announce.clone());
         bundle.service = service.to_owned();
+        bundle.site.clone_from(&plan.site);
         bundle.used = Instant::now();
         bundle.planned = Some(Planned {
             bundle: planned.clone(),
@@ -147,12 +159,13 @@ impl Engine {
         self.tell_swarm(SwarmEvent::Join { bundle: id, layout });
         if let Some(planned) = self.bundles.get_mut(&id).and_then(|bundle| bundle.planned.take()) {
             self.bring(id, &planned.packages);
-            let CheckedBundle { complete, incomplete, peers, lease, .. } = planned.bundle;
+            let CheckedBundle { complete, incomplete, peers, lease, second_hand, .. } = planned.bundle;
             // Peers may be more than are counted: this host is only counted if it could be entered.
             let known = u32::try_from(peers.len()).unwrap_or(u32::MAX);
             let others = others(complete, incomplete).max(known);
             let lease = planned.has_leases.then(|| ranges(&lease));
-            self.tell_swarm(SwarmEvent::Guided { bundle: id, others, lease });
+            let is_second_hand = second_hand;
+            self.tell_swarm(SwarmEvent::Guided { bundle: id, others, lease, is_second_hand });
             if !planned.has_leases || self.network.port.is_none() {
                 self.tell_swarm(SwarmEvent::Unguided { bundle: id });
             }
@@ -305,6 +318,7 @@ impl Engine {
             service: String::new(),
             announce: None,
             followed: None,
+            site: Vec::new(),
             assembling: Assembling::default(),
             unchecked: BTreeSet::new(),
             offers: false,

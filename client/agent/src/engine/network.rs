@@ -292,6 +292,11 @@ impl Engine {
         if self.network.links.get(&link).is_some_and(|link| !link.peer_id.0.starts_with(OWN_MAKE)) {
             self.tell_swarm(SwarmEvent::Foreign { link });
         }
+        let address = self.network.links.get(&link).map(|link| link.address);
+        let is_far = |bundle: &Bundle| address.is_some_and(|address| bundle.is_far(address.ip()));
+        if self.bundles.get(&bundle).is_some_and(is_far) {
+            self.tell_swarm(SwarmEvent::Far { link });
+        }
     }
 
     /// A bundle's layout is known: so are its links to the swarm.

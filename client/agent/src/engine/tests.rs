@@ -117,6 +117,7 @@ impl Host {
             torrents: format!("{SERVICE}torrents/"),
             announce: format!("{SERVICE}announce"),
             policy: Policy { announce_interval: 60, lease_ttl: 0 },
+            site: Vec::new(),
         };
         let plan = check(&plan, &set, &ServiceUrl::parse(SERVICE).unwrap(), &[]).unwrap();
         let id = PlanId(self.engine.next_plan - 1);
@@ -199,6 +200,7 @@ fn planned(set: &PackageSet, packages: &[&Package], info: &BundleInfo) -> Planne
         complete: 0,
         incomplete: 0,
         lease: vec![],
+        second_hand: false,
     }
 }
 

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use pkgtorrent_protocol::announce::{BATCH_SWARMS_MAX, PieceRange};
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
 use pkgtorrent_protocol::metainfo::INFO_LEN_MAX;
-use pkgtorrent_protocol::plan::{self, AskerQuery, Plan, PlannedBundle, Policy, SetRequest};
+use pkgtorrent_protocol::plan::{
+    self, AskerQuery, Plan, PlannedBundle, Policy, SITE_NETWORKS_MAX, SetRequest,
+};
 use pkgtorrent_protocol::{InfoHash, PackageSet, PieceLen};
 use reqwest::{StatusCode, Url};
 
@@ -60,6 +63,8 @@ pub struct CheckedPlan {
     pub announce: Url,
     /// How the service would like its hosts to behave.
     pub policy: Policy,
+    /// The networks of this host's site, says the service; none where nobody is far.
+    pub site: Vec<IpNet>,
 }
 
 /// One bundle of a checked plan.
@@ -83,6 +88,8 @@ pub struct CheckedBundle {
     /// The pieces whose first copies this host is to fetch from the origin, says the service. How many pieces there are
     /// is known when the info dictionary is; until then a range may be anything, but there are no more than pieces.
     pub lease: Vec<PieceRange>,
+    /// Whether hosts of another site fetch the first copies, says the service.
+    pub second_hand: bool,
 }
 
 /// Asks a service for the plan of a set: by the set's digest, and by its packages if the service does not know that.
@@ -158,6 +165,8 @@ pub fn check(
         torrents: places.allowed_base("torrents", &plan.torrents)?,
         announce: places.allowed("announce", &plan.announce)?,
         policy: plan.policy,
+        // More than any service names are none.
+        site: Some(&plan.site).filter(|site| site.len() <= SITE_NETWORKS_MAX).cloned().unwrap_or_default(),
     })
 }
 
@@ -223,6 +232,7 @@ fn check_bundle(
         complete: bundle.complete,
         incomplete: bundle.incomplete,
         lease: bundle.lease.iter().take(LEASE_RANGES_MAX).copied().collect(),
+        second_hand: bundle.second_hand,
     })
 }
 
@@ -305,6 +315,7 @@ mod tests {
             complete: 1,
             incomplete: 2,
             lease: vec![(0, 3), (9, 1)],
+            second_hand: true,
         }
     }
 
@@ -318,6 +329,7 @@ mod tests {
             torrents: "http://mirror.example:7070/torrents/".into(),
             announce: "http://mirror.example:7070/announce".into(),
             policy: Policy { announce_interval: 60, lease_ttl: 10 },
+            site: vec!["192.0.2.0/24".parse().expect("a network")],
         }
     }
 
@@ -338,6 +350,7 @@ mod tests {
             (1, 1, 2)
         );
         assert_eq!((plan.bundles[0].lease.as_slice(), plan.policy.lease_ttl), (&[(0, 3), (9, 1)][..], 10));
+        assert_eq!((plan.site.len(), plan.bundles[0].second_hand), (1, true));
         // The plan says nothing of the third package.
         assert_eq!(plan.unknown, [2, 4]);
         assert_eq!(plan.web_seeds[0].as_str(), "http://mirror.example:7070/seed/");
@@ -492,6 +505,8 @@ mod tests {
         let sha512 = PackageDigest::new(pkgtorrent_protocol::Algorithm::Sha512, &[7; 64]).expect("a digest");
         long.unknown = vec![sha512; many as usize - BUNDLES_MAX];
         long.web_seeds = vec!["x".repeat(2000); WEB_SEEDS_MAX];
+        let network = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128".parse().expect("a network");
+        long.site = vec![network; SITE_NETWORKS_MAX];
         let len = serde_json::to_vec(&long).expect("encodes").len();
         assert!(len <= plan_len_max(many as usize), "{len} bytes");
     }

@@ -44,6 +44,7 @@ fn checked(info: &[u8]) -> CheckedBundle {
         complete: 0,
         incomplete: 0,
         lease: Vec::new(),
+        second_hand: false,
     }
 }
 
@@ -63,12 +64,14 @@ fn plan(base: &str) -> Plan {
             complete: 3,
             incomplete: 4,
             lease: vec![],
+            second_hand: false,
         }],
         unknown: vec![Sha256Digest([2; 32]).into()],
         web_seeds: vec![format!("{base}webseed/")],
         torrents: format!("{base}torrents/"),
         announce: format!("{base}announce"),
         policy: Policy { announce_interval: 60, lease_ttl: 0 },
+        site: Vec::new(),
     }
 }
 

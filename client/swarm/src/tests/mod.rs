@@ -6,6 +6,7 @@
 
 mod corruption;
 mod failing_sources;
+mod far_sites;
 mod first_copies;
 mod giving;
 mod giving_up;
@@ -242,7 +243,7 @@ impl Host {
     /// The tracker knows of so many others, and leases these pieces, from the first to before the second of each pair.
     fn guided(&mut self, others: u32, lease: &[(u32, u32)]) -> Vec<String> {
         let lease = lease.iter().map(|(start, end)| *start..*end).collect();
-        self.tell(Event::Guided { bundle: BundleId(0), others, lease: Some(lease) })
+        self.tell(Event::Guided { bundle: BundleId(0), others, lease: Some(lease), is_second_hand: false })
     }
 
     /// Lets time pass in small steps, as an agent does.

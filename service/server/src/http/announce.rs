@@ -103,12 +103,21 @@ pub(super) async fn post(
     let mut swarms = Vec::new();
     for (info_hash, answer) in asked.into_iter().zip(answered) {
         swarms.push(match answer {
-            Ok(Told { introduction, lease, moved }) => {
+            Ok(Told { introduction, lease, moved, second_hand }) => {
                 // The agent has one clock for all its swarms: the longest wait that any of them was given.
                 interval = interval.max(introduction.interval);
                 let Introduction { complete, incomplete, .. } = introduction;
                 let (peers, compact_peers) = peers_in_form(introduction.peers, batch.compact);
-                SwarmAnswer::Known { info_hash, complete, incomplete, peers, compact_peers, lease, moved }
+                SwarmAnswer::Known {
+                    info_hash,
+                    complete,
+                    incomplete,
+                    peers,
+                    compact_peers,
+                    lease,
+                    moved,
+                    second_hand,
+                }
             }
             Err(refusal) => {
                 metrics::counter!("pkgtorrent_announces_refused_total").increment(1);
@@ -136,6 +145,7 @@ struct Told {
     introduction: Introduction,
     lease: Option<Vec<PieceRange>>,
     moved: u32,
+    second_hand: bool,
 }
 
 /// Announces first, so that who has just come can be leased something, and who has left cannot.
@@ -151,7 +161,9 @@ fn announce_all(
         let introduction = introduced?;
         let mut leased = |wish| registry.lease(announce.info_hash, announce.peer_id, address, wish);
         let lease = wish.as_ref().map(|wish| leased(wish).unwrap_or_default());
-        Ok(Told { introduction, lease, moved: registry.tracker.moved(&announce.info_hash) })
+        let moved = registry.tracker.moved(&announce.info_hash);
+        let second_hand = registry.tracker.is_second_hand(&announce.info_hash, address);
+        Ok(Told { introduction, lease, moved, second_hand })
     });
     Ok(answered.collect())
 }

@@ -1,6 +1,6 @@
 //! Sets: the plan, for our agents, and the whole set as one torrent, for everyone else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ async fn answer(
     let mut planned = service.planner.plan(digest, Arc::clone(&set), None).await?;
     for _ in 0..PLAN_ATTEMPTS {
         if let Some(introduced) = introduce(service, &planned, asker).await? {
-            let plan = plan(digest, &planned, introduced, compact, &base_url, service);
+            let plan = plan(digest, &planned, introduced, compact, address.ip(), &base_url, service);
             let body = serde_json::to_vec(&plan).map_err(|_| HttpError::Internal)?;
             metrics::counter!("pkgtorrent_plans_total").increment(1);
             metrics::counter!("pkgtorrent_plan_bytes_total").increment(body.len() as u64);
@@ -135,6 +135,7 @@ fn plan(
     planned: &SetPlan,
     introduced: Vec<Introduced>,
     compact: bool,
+    ip: IpAddr,
     base_url: &str,
     service: &Service,
 ) -> Plan {
@@ -150,6 +151,7 @@ fn plan(
             complete: introduced.complete,
             incomplete: introduced.incomplete,
             lease: introduced.lease,
+            second_hand: introduced.second_hand,
         }
     });
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
@@ -166,6 +168,7 @@ fn plan(
             announce_interval: seconds(tracker.interval),
             lease_ttl: seconds(tracker.lease_ttl),
         },
+        site: tracker.sites.networks_around(ip).to_vec(),
     }
 }
 
