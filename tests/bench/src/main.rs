@@ -101,6 +101,8 @@ enum Figure {
     Roles20,
     /// The same in two waves with other roles.
     Waves,
+    /// Two sites with a line of 5 Mbit/s between them.
+    Sites,
     /// 10,000 hosts in the simulator.
     #[value(name = "crowd10k")]
     Crowd10k,
@@ -136,6 +138,7 @@ impl Figure {
             Self::Roles5 => "roles5",
             Self::Roles20 => "roles20",
             Self::Waves => "waves",
+            Self::Sites => "sites",
             Self::Crowd10k => "crowd10k",
         }
     }
@@ -171,6 +174,7 @@ impl Figure {
             Self::Roles5 => figures::roles::measure(bench, board, &Roles::five()),
             Self::Roles20 => figures::roles::measure(bench, board, &Roles::twenty()),
             Self::Waves => figures::roles::measure(bench, board, &Roles::waves()),
+            Self::Sites => figures::sites::measure(bench, board),
             Self::Crowd10k => figures::crowd10k::measure(bench, board),
         }
     }

@@ -75,14 +75,17 @@ impl<'a> Crowd<'a> {
     pub fn run(&self, client: Client) -> anyhow::Result<Outcome> {
         let directory = tempfile::tempdir_in(self.directory).context("a directory for a crowd")?;
         let station = self.network.origin();
-        let origin =
-            station.inside(|| Origin::start(client, station, self.wanted, self.sets, directory.path()))??;
+        let sites = self.network.lines().far.is_some();
+        let start = || Origin::start(client, station, sites, self.wanted, self.sets, directory.path());
+        let origin = station.inside(start)??;
+        let crossed_before = self.network.link_bytes()?;
         let before = (self.network.origin_traffic()?, origin.cpu_seconds()?);
         let sent_before = station.inside(|| origin.application_bytes())?;
         let mut run = Run::new(self, client, &origin, directory.path())?;
         run.until_all_are_done()?;
         let mut outcome = run.outcome()?;
         outcome.origin = since(self.network.origin_traffic()?, before.0);
+        outcome.crossed = self.network.link_bytes()? - crossed_before;
         outcome.origin_cpu_seconds = origin.cpu_seconds()? - before.1;
         if client == Client::Pkgtorrent {
             let sent = station.inside(|| origin.application_bytes())?;
@@ -301,6 +304,7 @@ impl<'a> Run<'a> {
             floor: self.crowd.floor(),
             hosts: hosts.collect(),
             origin: Traffic::default(),
+            crossed: 0,
             application_bytes: None,
             second_wave_bytes: self.second_wave_bytes()?,
             cpu_seconds: self.hosts.iter().map(|host| host.tally.cpu_seconds()).sum(),
@@ -354,6 +358,8 @@ pub struct Outcome {
     pub hosts: Vec<HostOutcome>,
     /// What the origin's line carried.
     pub origin: Traffic,
+    /// What the line between the sites carried, both ways together.
+    pub crossed: u64,
     /// What the service says that it sent: plans, info dictionaries, answers to announces, and packages. Of our own crowds only.
     pub application_bytes: Option<u64>,
     /// What the web seed sent after the first of two waves. Of our own crowds only.
@@ -391,6 +397,12 @@ impl Outcome {
     #[must_use]
     pub fn copies(&self) -> f64 {
         self.origin.sent as f64 / self.bytes as f64
+    }
+
+    /// How many times the packages went over the line between the sites, with the heads of all packets.
+    #[must_use]
+    pub fn crossed_copies(&self) -> f64 {
+        self.crossed as f64 / self.bytes as f64
     }
 
     /// How many times the packages left the service as bytes of its answers.

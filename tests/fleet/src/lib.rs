@@ -1,5 +1,5 @@
 //! A fleet on one machine: an origin and up to [`HOSTS_MAX`] hosts, each in a network namespace of its own, joined by
-//! a router in one more, with every line shaped both ways. Nothing of the machine's own network is touched.
+//! a router in one more, or by two with a thin line between them, with every line shaped both ways. Nothing of the machine's own network is touched.
 //!
 //! *Participants*: [`Network`] is the fleet's lines, [`Wanted`] the packages of a real repository, a [`Client`] a
 //! program that downloads them, ours or a foreign one, and a [`Crowd`] what happens when all hosts want them in the
@@ -21,7 +21,7 @@ mod wanted;
 pub use client::{Client, Told};
 pub use clients::libtorrent::command as libtorrent_client;
 pub use crowd::{Crowd, HostOutcome, Outcome};
-pub use lines::{Lines, Rate, floor};
+pub use lines::{FarSite, Lines, Rate, floor};
 pub use namespace::Namespace;
 pub use network::{HOSTS_MAX, Network, Station, Traffic};
 pub use nginx::Nginx;

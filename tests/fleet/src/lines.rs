@@ -35,13 +35,24 @@ pub struct Lines {
     pub origin: Rate,
     /// The line of each host.
     pub hosts: Vec<Rate>,
+    /// The site of the last hosts, if they have one of their own.
+    pub far: Option<FarSite>,
+}
+
+/// A second site, without an origin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FarSite {
+    /// How many hosts are there.
+    pub hosts: usize,
+    /// The line to it.
+    pub link: Rate,
 }
 
 impl Lines {
     /// So many hosts and an origin on equal lines.
     #[must_use]
     pub fn even(hosts: usize, rate: Rate) -> Self {
-        Self { origin: rate, hosts: vec![rate; hosts] }
+        Self { origin: rate, hosts: vec![rate; hosts], far: None }
     }
 
     /// With another line for the origin.
@@ -60,14 +71,26 @@ impl Lines {
         self
     }
 
-    /// How long it takes at best until all hosts have so many bytes; see [`floor`].
+    /// With the last so many hosts in a site of their own, behind a line of this rate.
+    #[must_use]
+    pub fn far(mut self, hosts: usize, link: Rate) -> Self {
+        self.far = Some(FarSite { hosts, link });
+        self
+    }
+
+    /// How long it takes at best until all hosts have so many bytes; see [`floor`]. A far site gets them over its line.
     #[must_use]
     pub fn floor(&self, bytes: u64) -> Duration {
         let rates = self.hosts.iter().map(|rate| rate.bytes_per_second());
         let slowest = rates.clone().fold(f64::INFINITY, f64::min);
         let seconds =
             floor(bytes, self.hosts.len(), self.origin.bytes_per_second(), slowest, rates.sum::<f64>());
-        Duration::from_secs_f64(seconds)
+        Duration::from_secs_f64(seconds.max(self.crossing(bytes)))
+    }
+
+    /// The seconds that so many bytes take over the line to the far site.
+    fn crossing(&self, bytes: u64) -> f64 {
+        self.far.map_or(0.0, |far| bytes as f64 / far.link.bytes_per_second())
     }
 
     /// The same when each host wants so many bytes, of so many that are wanted in all: what anybody wants has to leave the
@@ -78,7 +101,8 @@ impl Lines {
         let own = self.hosts.iter().zip(wanted).map(|(rate, &bytes)| bytes as f64 / rate.bytes_per_second());
         let sending = origin + self.hosts.iter().map(|rate| rate.bytes_per_second()).sum::<f64>();
         let sent = wanted.iter().sum::<u64>() as f64 / sending;
-        Duration::from_secs_f64(own.fold(sent.max(all as f64 / origin), f64::max))
+        let shared = sent.max(all as f64 / origin).max(self.crossing(all));
+        Duration::from_secs_f64(own.fold(shared, f64::max))
     }
 }
 
@@ -115,6 +139,12 @@ mod tests {
     fn a_slow_origin_bounds_everybody() {
         let lines = Lines::even(20, Rate::mbit(20.0)).origin(Rate::mbit(4.0));
         assert_eq!(seconds(&lines), 64.0);
+    }
+
+    #[test]
+    fn a_thin_line_bounds_the_site_behind_it() {
+        assert_eq!(seconds(&Lines::even(20, Rate::mbit(20.0)).far(10, Rate::mbit(5.0))), 51.2);
+        assert_eq!(seconds(&Lines::even(20, Rate::mbit(20.0)).far(10, Rate::mbit(50.0))), 12.8);
     }
 
     #[test]

@@ -18,6 +18,17 @@ pub const HOSTS_MAX: usize = 40;
 const ORIGIN_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const FIRST_HOST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
 
+/// The networks of both sites, as a service is told of them where there are two.
+pub(crate) const NEAR_NETWORK: &str = "10.0.0.0/23";
+pub(crate) const FAR_NETWORK: &str = "10.0.2.0/24";
+const FIRST_FAR_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 1);
+
+/// The two ends of the line between the sites: at the near router, and at the far one.
+const LINK_ADDRESSES: [&str; 2] = ["10.0.0.252", "10.0.0.253"];
+
+/// The device at either end of it.
+const LINK: &str = "between";
+
 /// What is between them, under one address at all its ports. It is a router because neighbours are remembered in one
 /// table for all namespaces of a machine: forty hosts that are all each other's neighbours are more than fit into it.
 const ROUTER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
@@ -123,6 +134,7 @@ pub struct Network {
     origin: Station,
     hosts: Vec<Station>,
     router: Namespace,
+    far_router: Option<Namespace>,
     lines: Lines,
 }
 
@@ -135,12 +147,19 @@ impl Network {
         let router = Namespace::add(&format!("{number}-router"))?;
         set(&router, FORWARDING, "1")?;
         let origin = Station::join(&router, &format!("{number}-origin"), ORIGIN_ADDRESS, lines.origin)?;
-        let hosts = (0_u32..).zip(&lines.hosts).map(|(index, &rate)| {
-            let address = Ipv4Addr::from_bits(FIRST_HOST_ADDRESS.to_bits() + index);
-            Station::join(&router, &format!("{number}-host{index}"), address, rate)
+        let far_router = lines.far.map(|far| join_site(&router, number, far.link)).transpose()?;
+        let first_far = lines.hosts.len() - lines.far.map_or(0, |far| far.hosts.min(lines.hosts.len()));
+        let hosts = (0..).zip(&lines.hosts).map(|(index, &rate)| {
+            let (router, first) = match &far_router {
+                Some(far_router) if index >= first_far => (far_router, FIRST_FAR_ADDRESS),
+                _ => (&router, FIRST_HOST_ADDRESS),
+            };
+            // At most HOSTS_MAX.
+            let address = Ipv4Addr::from_bits(first.to_bits() + index as u32);
+            Station::join(router, &format!("{number}-host{index}"), address, rate)
         });
         let hosts = hosts.collect::<anyhow::Result<_>>()?;
-        Ok(Self { origin, hosts, router, lines: lines.clone() })
+        Ok(Self { origin, hosts, router, far_router, lines: lines.clone() })
     }
 
     /// Where the mirror is.
@@ -163,19 +182,36 @@ impl Network {
 
     /// What the origin's line has carried.
     pub fn origin_traffic(&self) -> anyhow::Result<Traffic> {
-        self.traffic(&self.origin, &shaped_bytes(&self.router)?)
+        self.traffic(&self.origin, &self.ports()?)
+    }
+
+    /// What the line between the sites has carried, both ways together; nothing where there is but one.
+    pub fn link_bytes(&self) -> anyhow::Result<u64> {
+        let ends = [Some(&self.router), self.far_router.as_ref()];
+        let sent =
+            ends.into_iter().flatten().map(|end| Ok(shaped_bytes(end)?.get(LINK).copied().unwrap_or(0)));
+        sent.sum()
     }
 
     /// What the hosts' lines have carried.
     pub fn host_traffic(&self) -> anyhow::Result<Vec<Traffic>> {
-        let ports = shaped_bytes(&self.router)?;
+        let ports = self.ports()?;
         self.hosts.iter().map(|host| self.traffic(host, &ports)).collect()
     }
 
     /// How many bytes the hosts have received together: a glance that costs one command.
     pub(crate) fn received_by_hosts(&self) -> anyhow::Result<u64> {
-        let ports = shaped_bytes(&self.router)?;
+        let ports = self.ports()?;
         Ok(self.hosts.iter().filter_map(|host| ports.get(&host.port)).sum())
+    }
+
+    /// How many bytes have left by each port of the routers. No two stations' have one name.
+    fn ports(&self) -> anyhow::Result<HashMap<String, u64>> {
+        let mut ports = shaped_bytes(&self.router)?;
+        if let Some(far_router) = &self.far_router {
+            ports.extend(shaped_bytes(far_router)?);
+        }
+        Ok(ports)
     }
 
     fn traffic(&self, station: &Station, ports: &HashMap<String, u64>) -> anyhow::Result<Traffic> {
@@ -186,6 +222,23 @@ impl Network {
             received: received.with_context(|| format!("the router has no port {}", station.port))?,
         })
     }
+}
+
+/// Makes the router of a far site, and its line to this one.
+fn join_site(router: &Namespace, number: u32, link: Rate) -> anyhow::Result<Namespace> {
+    let far_router = Namespace::add(&format!("{number}-far"))?;
+    set(&far_router, FORWARDING, "1")?;
+    let far_name = far_router.name();
+    router.ip(&["link", "add", "name", LINK, "type", "veth", "peer", "name", LINK, "netns", far_name])?;
+    let [near_end, far_end] = LINK_ADDRESSES;
+    for (at, own, other) in [(router, near_end, far_end), (&far_router, far_end, near_end)] {
+        shape(at, LINK, link)?;
+        at.ip(&["address", "add", own, "peer", other, "dev", LINK])?;
+        at.ip(&["link", "set", LINK, "up"])?;
+    }
+    router.ip(&["route", "add", FAR_NETWORK, "via", far_end])?;
+    far_router.ip(&["route", "add", "default", "via", near_end])?;
+    Ok(far_router)
 }
 
 /// Changes one of a namespace's settings.

@@ -13,7 +13,7 @@ use pkgtorrent_test_support::{Launch, Service, ask};
 
 use crate::client::Client;
 use crate::clients::{PEER_PORT, libtorrent, rqbit};
-use crate::network::Station;
+use crate::network::{FAR_NETWORK, NEAR_NETWORK, Station};
 use crate::nginx::Nginx;
 use crate::usage;
 use crate::wanted::Wanted;
@@ -49,10 +49,11 @@ impl Origin {
     /// Starts what the hosts' client needs, with its files in `directory`. To be called inside the origin's namespace.
     ///
     /// Where hosts want different sets, the service has not read the packages: a set of all of them would give them the
-    /// same home. Clients of torrents have one for each set.
+    /// same home. Clients of torrents have one for each set. Where there are two sites, the service is told so.
     pub(crate) fn start(
         client: Client,
         station: &Station,
+        sites: bool,
         wanted: &Wanted,
         sets: &[Wanted],
         directory: &Path,
@@ -64,7 +65,11 @@ impl Origin {
             origin.nginx = Some(Nginx::start(wanted.root(), address)?);
             return Ok(origin);
         }
-        let launch = Launch::new(wanted.root(), &directory.join("state")).listen(&address.to_string());
+        let mut launch = Launch::new(wanted.root(), &directory.join("state")).listen(&address.to_string());
+        if sites {
+            let sites = format!(r#"sites = {{ near = ["{NEAR_NETWORK}"], far = ["{FAR_NETWORK}"] }}"#);
+            launch = launch.config(&format!("{sites}\norigin_site = \"near\"\n"));
+        }
         origin.service = Some(launch.start());
         // As in a fleet where somebody has had these packages: the service has read them.
         let read = if sets.is_empty() { std::slice::from_ref(wanted) } else { sets };

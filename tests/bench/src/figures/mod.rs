@@ -12,6 +12,7 @@ pub(crate) mod place;
 pub(crate) mod plans;
 pub(crate) mod roles;
 pub(crate) mod seen;
+pub(crate) mod sites;
 pub(crate) mod tracker;
 pub(crate) mod webseed;
 
