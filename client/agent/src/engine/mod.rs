@@ -14,6 +14,7 @@
 mod adding;
 mod announcing;
 mod bundles;
+mod connections;
 mod decisions;
 mod downloads;
 mod event;

@@ -10,26 +10,10 @@ use pkgtorrent_swarm::{Action, BundleId, Event as SwarmEvent, LinkId, PartReason
 
 use super::Engine;
 use super::bundles::Bundle;
+use super::connections::links_max;
 use crate::peer::{
     CloseReason, Command, Event as PeerEvent, FromPeer, Hello, Known, Peer, Peers, Verdict, Welcome,
 };
-
-/// How many connections of one bundle we make, and how many it may have with those that others make. The first hosts of a
-/// burst are known to all that follow: if these called everybody they hear of, the first hosts would soon have no room but
-/// for each other, and what is new would go through the crowd layer by layer. With ten each it takes a few steps to ten
-/// thousand hosts, and a slow line is not torn between too many senders.
-const DIALLED_MAX: usize = 10;
-const LINKS_MAX: usize = 80;
-
-/// How many connections all bundles together make, shared out among those of which something is needed: a host that takes
-/// part in twenty of them meets mostly the same peers in each. And what each of them may make at least: one alone would be
-/// lost with its host.
-const DIALLED_IN_ALL: usize = 40;
-const DIALLED_MIN: usize = 2;
-
-/// One in so many of the connections that may be is left for those who have just called. When the others are taken, the
-/// bundle that has the most gives one up for another that has fewer.
-const SPARE_DIVISOR: usize = 8;
 
 /// How many peers of one bundle are remembered to be called when others cannot be reached: more than the tracker names
 /// at once.
@@ -56,9 +40,9 @@ pub(super) struct Network {
     /// Where other hosts reach this one; none when nothing listens.
     pub(super) port: Option<u16>,
     known: Known,
-    links: HashMap<LinkId, Link>,
+    pub(super) links: HashMap<LinkId, Link>,
     /// How many there may be of them, of all bundles together.
-    links_max: usize,
+    pub(super) links_max: usize,
     /// Who is being called, and for which bundle.
     dialling: HashSet<(InfoHash, SocketAddr)>,
     /// Who could be called next.
@@ -71,15 +55,15 @@ pub(super) struct Network {
     outbox: Vec<(LinkId, Command)>,
 }
 
-struct Link {
+pub(super) struct Link {
     peer: Peer,
     peer_id: PeerId,
     info_hash: InfoHash,
-    bundle: BundleId,
+    pub(super) bundle: BundleId,
     address: SocketAddr,
     client: String,
     /// We made it.
-    is_dialled: bool,
+    pub(super) is_dialled: bool,
     /// The swarm knows of it: the bundle's layout is known.
     is_linked: bool,
     is_unchoked: bool,
@@ -94,7 +78,7 @@ impl Network {
             port,
             known: Known::new(id),
             links: HashMap::new(),
-            links_max: (connections_max - connections_max / SPARE_DIVISOR).max(1),
+            links_max: links_max(connections_max),
             dialling: HashSet::new(),
             candidates: HashMap::new(),
             hung_up: VecDeque::new(),
@@ -114,19 +98,8 @@ impl Network {
         }
     }
 
-    fn links_of(&self, bundle: BundleId) -> impl Iterator<Item = (&LinkId, &Link)> {
+    pub(super) fn links_of(&self, bundle: BundleId) -> impl Iterator<Item = (&LinkId, &Link)> {
         self.links.iter().filter(move |(_, link)| link.bundle == bundle)
-    }
-
-    /// Whom to part with so that a bundle gets one more connection where there are as many as may be: of the bundle that
-    /// has the most, who called last. `None` if that is no better off than this one.
-    fn least_needed(&self, bundle: BundleId) -> Option<LinkId> {
-        let mut counts: HashMap<BundleId, usize> = HashMap::new();
-        self.links.values().for_each(|link| *counts.entry(link.bundle).or_default() += 1);
-        let own = counts.get(&bundle).copied().unwrap_or(0);
-        let (most, count) = counts.into_iter().max_by_key(|(id, count)| (*count, *id))?;
-        let of_most = self.links_of(most).filter(|_| count > own + 1);
-        of_most.max_by_key(|(id, link)| (!link.is_dialled, **id)).map(|(id, _)| *id)
     }
 
     fn is_banned(&self, address: SocketAddr, peer_id: PeerId) -> bool {
@@ -207,15 +180,6 @@ impl Engine {
         }
     }
 
-    /// How many connections of one bundle this host makes.
-    pub(super) fn dialled_max(&self) -> usize {
-        let is_needed = |(id, bundle): &(&BundleId, &Bundle)| {
-            !bundle.joining.is_empty() || self.swarm.needed_len(**id) > 0
-        };
-        let needed = self.bundles.iter().filter(is_needed).count();
-        (DIALLED_IN_ALL / needed.max(1)).clamp(DIALLED_MIN, DIALLED_MAX)
-    }
-
     /// Calls those again that hung up, where this host still needs something and has found nobody else: in a crowd there
     /// are others, and who is refused because the two are connected already need not be asked again.
     pub(super) fn dial_again(&mut self) {
@@ -239,14 +203,8 @@ impl Engine {
             self.network.dialling.remove(&(hello.info_hash, hello.address));
         }
         let Some(&id) = self.bundle_ids.get(&hello.info_hash) else { return self.called_for_unknown() };
-        if self.network.links_of(id).count() >= LINKS_MAX
-            || self.network.is_banned(hello.address, hello.peer_id)
-        {
+        if self.network.is_banned(hello.address, hello.peer_id) || !self.make_room_for_link(id) {
             return;
-        }
-        if self.network.links.len() >= self.network.links_max {
-            let Some(least_needed) = self.network.least_needed(id) else { return };
-            self.drop_link(least_needed);
         }
         let link = LinkId(self.network.next);
         self.network.next += 1;
@@ -424,7 +382,7 @@ impl Engine {
         }
     }
 
-    fn drop_link(&mut self, id: LinkId) {
+    pub(super) fn drop_link(&mut self, id: LinkId) {
         let bundle = self.network.bundle_of(id);
         if self.forget_link(id) {
             self.tell_swarm(SwarmEvent::LinkGone { link: id });
