@@ -388,6 +388,10 @@ pub enum SwarmAnswer {
         /// has become another's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lease: Option<Vec<PieceRange>>,
+        /// After how many milliseconds the agent may ask for more. Only said where there is a lid on what hosts take
+        /// from the origin: an agent with others to wait for then takes nothing that it is not leased.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ask_again: Option<u32>,
         /// How many of the bundle's packages have another home now, or none. Whoever hears of another number than before
         /// asks for a plan of those that it has, so as to be met where they are looked for.
         #[serde(default, skip_serializing_if = "is_zero")]
@@ -516,7 +520,7 @@ mod tests {
         let answer: SwarmAnswer = serde_json::from_str(&answered).expect("parses");
         assert!(matches!(
             &answer,
-            SwarmAnswer::Known { lease: None, moved: 0, second_hand: false, peers, .. } if peers.len() == 1
+            SwarmAnswer::Known { lease: None, ask_again: None, moved: 0, second_hand: false, peers, .. } if peers.len() == 1
         ));
         assert_eq!(serde_json::to_string(&answer).expect("encodes"), answered);
         let refused = format!(r#"{{"info_hash":"{hash}","refused":"no"}}"#);

@@ -133,6 +133,10 @@ pub struct PlannedBundle {
     /// Whether hosts of another site fetch the first copies: then what is leased here is taken from them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub second_hand: bool,
+    /// After how many milliseconds this host may ask for more, where there is a lid on what hosts take from the origin:
+    /// see [`SwarmAnswer`](announce::SwarmAnswer).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_again: Option<u32>,
 }
 
 /// How the service would like its hosts to behave.
@@ -158,6 +162,7 @@ mod tests {
             peers in proptest::collection::vec(any::<([u8; 16], u16)>(), 0..9),
             lease in proptest::collection::vec(any::<(u32, u32)>(), 0..3), unknown in proptest::collection::vec(any::<[u8; 32]>(), 0..3),
             site in proptest::collection::vec(any::<[u8; 4]>(), 0..3), second_hand in any::<bool>(),
+            ask_again in any::<Option<u32>>(),
         ) {
             let plan = Plan {
                 version: VERSION,
@@ -166,7 +171,7 @@ mod tests {
                     info_hash: InfoHash(hash), info_len: 7, piece_len: 32_768, files,
                     peers: peers.iter().map(|&(ip, port)| SocketAddr::new(ip.into(), port)).collect(),
                     compact_peers: CompactPeers(peers.iter().map(|&(ip, port)| SocketAddr::new(ip.into(), port)).collect()),
-                    complete: 1, incomplete: 2, lease, second_hand,
+                    complete: 1, incomplete: 2, lease, second_hand, ask_again,
                 }],
                 unknown: unknown.into_iter().map(|d| Sha256Digest(d).into()).collect(),
                 web_seeds: vec!["http://mirror.example/pkgtorrent/v1/webseed/".into()],
@@ -219,6 +224,7 @@ mod tests {
         );
         let bundle: PlannedBundle = serde_json::from_str(&old).expect("parses");
         assert_eq!((bundle.lease.len(), bundle.compact_peers.0.len(), bundle.second_hand), (0, 0, false));
+        assert_eq!(bundle.ask_again, None);
         assert_eq!(serde_json::to_string(&bundle).expect("encodes"), old);
         let policy: Policy = serde_json::from_str(r#"{"announce_interval":60}"#).expect("parses");
         assert_eq!(policy, Policy { announce_interval: 60, lease_ttl: 0 });

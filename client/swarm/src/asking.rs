@@ -112,7 +112,9 @@ impl Swarm {
     /// of its line and not all that it can get.
     fn crowd_connections(&self, crowd: &Crowd) -> usize {
         let usual = self.settings.crowd_connections;
-        if crowd.links.is_empty() {
+        if crowd.guide.lid.is_some() {
+            usual
+        } else if crowd.links.is_empty() {
             usual.max(LONELY_CONNECTIONS)
         } else if crowd.guide.is_starved {
             usual.max(STARVED_CONNECTIONS)
@@ -147,7 +149,7 @@ impl Swarm {
         let run = pieces.missing_run_from(first, |piece| {
             piece == first || !crowd.rarity.contains(piece) || crowd.may_fetch(piece)
         });
-        let pieces_max = if crowd.links.is_empty() {
+        let pieces_max = if crowd.links.is_empty() && crowd.guide.lid.is_none() {
             self.settings.range_len_min / u64::from(pieces.piece_len().bytes())
         } else {
             pieces.piece_len().fetched_at_once().into()
@@ -193,7 +195,7 @@ impl Swarm {
             file.pieces.whole()
         });
         if let Some(crowd) = self.crowds.get_mut(&key.bundle) {
-            crowd.guide.fetched = Some(self.now);
+            crowd.guide.fetches(self.now);
         }
         let is_for_whole_file = whole == Some(run);
         self.requests.begin(Request {

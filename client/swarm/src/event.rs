@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pkgtorrent_protocol::BundleLayout;
 use pkgtorrent_protocol::wire::{Bitfield, Block};
@@ -107,6 +108,9 @@ pub enum Event {
         lease: Option<Vec<Range<u32>>>,
         /// Hosts of another site fetch the first copies: what is leased is taken from them.
         is_second_hand: bool,
+        /// When it may be asked for more. Only where there is a lid on what hosts take from the origin: then a host that
+        /// has others to wait for takes nothing but its lease.
+        ask_again: Option<Duration>,
     },
     /// The tracker does not answer, or gives no leases: whatever first copies this host needs, it fetches itself.
     Unguided {

@@ -17,6 +17,7 @@ use crate::crowd::{Crowd, ranges};
 use crate::far;
 use crate::identity::BundleId;
 use crate::journal::Happening;
+use crate::lid::Lid;
 use crate::link::Rate;
 use crate::swarm::Swarm;
 
@@ -79,7 +80,11 @@ pub(crate) struct Guide {
     pub(crate) from_peers: Rate,
     /// The tracker was asked and has not answered.
     is_asked: bool,
-    asked_at: Option<Duration>,
+    pub(crate) asked_at: Option<Duration>,
+    /// Where there is a lid on what hosts take from the origin.
+    pub(crate) lid: Option<Lid>,
+    /// Pieces that the origin brought without a lease, and of which the tracker was not told.
+    unleased: Bitfield,
     /// How often this host held off in vain since the last sign of life.
     waits: u32,
     /// The present hold-off: the time that is set, and up to half of it more, so that hosts do not act all at once.
@@ -103,6 +108,8 @@ impl Guide {
             from_peers: Rate::new(now),
             is_asked: false,
             asked_at: None,
+            lid: None,
+            unleased: Bitfield::none(pieces),
             waits: 0,
             hold_off: Duration::ZERO,
         }
@@ -142,6 +149,24 @@ impl Guide {
         self.waits = self.waits.max(1);
         self.is_starved = true;
         self.asked_at = None;
+        if let Some(lid) = &mut self.lid {
+            lid.ask_at = Duration::ZERO;
+        }
+    }
+
+    /// The origin is asked for something.
+    pub(crate) fn fetches(&mut self, now: Duration) {
+        self.fetched = Some(now);
+        if let Some(lid) = &mut self.lid {
+            lid.is_impatient = false;
+        }
+    }
+
+    /// The origin has brought a piece.
+    pub(crate) fn fetched_piece(&mut self, piece: u32) {
+        if !self.leased.get(piece) {
+            self.unleased.set(piece);
+        }
     }
 
     fn draw_hold_off(&mut self, hold_off: Duration, random: &mut Pcg64Mcg) {
@@ -154,6 +179,9 @@ impl Crowd {
     /// Whether this host takes first copies without being told to. Where none of the others could be reached, it has
     /// waited long enough after the first time.
     pub(crate) fn helps_itself(&self) -> bool {
+        if let Some(lid) = &self.guide.lid {
+            return lid.is_impatient;
+        }
         let waits_max = match (self.links.is_empty(), self.far.is_second_hand()) {
             (true, _) => 1,
             (false, false) => WAITS_MAX,
@@ -163,9 +191,11 @@ impl Crowd {
     }
 
     /// This host has something to do, or did something, on its own. That is a reason to wait for peers, but for a host that
-    /// has waited in vain already and has still reached nobody.
+    /// has waited in vain already and has still reached nobody. Under a lid it is given a little at a time, which says nothing
+    /// of its peers.
     pub(crate) fn goes_on(&mut self, now: Duration) {
-        if !self.links.is_empty() || !self.guide.has_waited_in_vain() {
+        let is_reason = !self.links.is_empty() || !self.guide.has_waited_in_vain();
+        if is_reason && self.guide.lid.is_none() {
             self.guide.lives(now);
         }
     }
@@ -217,7 +247,7 @@ impl Crowd {
     }
 
     /// Whether there is a piece that nobody has, as far as is known, and that is leased to others or nobody.
-    fn lacks_others_pieces(&self) -> bool {
+    pub(crate) fn lacks_others_pieces(&self) -> bool {
         self.rarity.absent().iter().any(|piece| !self.guide.leased.get(*piece))
     }
 
@@ -228,7 +258,8 @@ impl Crowd {
     }
 
     fn wish(&self) -> Wish {
-        let got = self.guide.lease.iter().cloned().flatten().filter(|piece| self.served.get(*piece));
+        let of_lease = self.guide.lease.iter().cloned().flatten().filter(|piece| self.served.get(*piece));
+        let got = of_lease.chain(self.guide.unleased.iter());
         Wish {
             got: ranges(got, RANGES_MAX),
             lacks: ranges(self.needed.iter(), RANGES_MAX),
@@ -246,6 +277,7 @@ impl Swarm {
         others: u32,
         lease: Option<Vec<Range<u32>>>,
         is_second_hand: bool,
+        ask_again: Option<Duration>,
     ) {
         let (now, patience) = (self.now, self.settings.hold_off);
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
@@ -260,9 +292,12 @@ impl Swarm {
             // Being told again what was known is no sign of life.
             let is_news = lease.iter().cloned().flatten().any(|piece| !crowd.guide.leased.get(piece));
             crowd.guide.set_lease(lease);
+            let is_held_back = crowd.guide.told_of_lid(ask_again, is_news, now);
             if is_news {
                 crowd.goes_on(now);
                 self.note(Happening::Leased { bundle, pieces });
+            } else if is_held_back {
+                self.note(Happening::HeldBack { bundle });
             }
         }
         self.is_origin_due = true;
@@ -325,9 +360,10 @@ impl Swarm {
         }
         // Where this host's own line is all that peers wait for, the origin would bring no more.
         let is_too_slow = !self.is_line_full && crowd.may_find_slow() && crowd.is_too_slow(origin_rate, now);
+        let is_impatient = crowd.guide.loses_patience(now);
         crowd.guide.is_starved = crowd.guide.has_waited_in_vain() || is_too_slow;
         let (is_starved, helps_itself) = (crowd.guide.is_starved, crowd.helps_itself());
-        if is_quiet || is_starved != was_starved {
+        if is_quiet || is_starved != was_starved || is_impatient {
             self.is_origin_due = true;
         }
         if is_starved && !was_starved {
@@ -359,16 +395,19 @@ impl Swarm {
         if since < ASK_INTERVAL {
             return;
         }
-        let is_in_vain = guide.has_waited_in_vain() && since >= guide.hold_off();
-        let is_starved = guide.is_starved && since >= guide.hold_off();
+        let is_lease_due = match &guide.lid {
+            Some(lid) => crowd.is_lease_due(lid, now),
+            None => (guide.has_waited_in_vain() || guide.is_starved) && since >= guide.hold_off(),
+        };
         let has_lease = !guide.lease.is_empty();
         let is_ending = has_lease && crowd.lease_left() <= guide.given / LEFT_DIVISOR;
         // Until it is told of what has come, the tracker takes it for what others may have.
         let is_report_due = has_lease && (since >= report_interval || crowd.has_news());
-        if !(is_in_vain || is_starved || is_report_due || is_ending && crowd.lacks_others_pieces()) {
+        if !(is_lease_due || is_report_due || is_ending && crowd.lacks_others_pieces()) {
             return;
         }
         let wish = crowd.wish();
+        crowd.guide.unleased = Bitfield::none(crowd.layout.pieces());
         crowd.guide.is_asked = true;
         crowd.guide.asked_at = Some(now);
         self.actions.push(Action::AskTracker { bundle, wish });
@@ -376,9 +415,10 @@ impl Swarm {
 }
 
 impl Crowd {
-    /// Whether what is needed would take far too long at the peers' rate, and the origin is faster.
+    /// Whether what is needed would take far too long at the peers' rate, and the origin is faster. Under a lid it is not:
+    /// the peers wait for it as well.
     fn is_too_slow(&self, origin_rate: Option<f64>, now: Duration) -> bool {
-        if now.saturating_sub(self.guide.since) < RATE_PATIENCE {
+        if now.saturating_sub(self.guide.since) < RATE_PATIENCE || self.guide.lid.is_some() {
             return false;
         }
         let rate = self.guide.from_peers.get();

@@ -27,6 +27,11 @@ pub enum Happening {
         /// How many pieces.
         pieces: u64,
     },
+    /// The mirror's lid is reached: nothing more is asked of the origin for now.
+    HeldBack {
+        /// The bundle.
+        bundle: BundleId,
+    },
     /// The tracker does not guide: this host fetches the first copies that it needs itself.
     Unguided {
         /// The bundle.

@@ -45,6 +45,7 @@ impl Swarm {
         if let Some(crowd) = self.crowds.get_mut(&bundle) {
             crowd.goes_on(self.now);
             crowd.guide.brought = self.now;
+            crowd.guide.fetched_piece(piece);
             crowd.guide.from_origin += u64::from(crowd.piece_len(piece));
             self.received.add(crowd.piece_len(piece), self.now);
         }

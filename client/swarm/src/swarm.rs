@@ -118,8 +118,8 @@ impl Swarm {
             Event::Verified { request, piece } => self.verified(request, piece),
             Event::Corrupt { request, piece } => self.corrupt(request, piece),
             Event::Ended { request, outcome } => self.ended(request, outcome),
-            Event::Guided { bundle, others, lease, is_second_hand } => {
-                self.guided(bundle, others, lease, is_second_hand);
+            Event::Guided { bundle, others, lease, is_second_hand, ask_again } => {
+                self.guided(bundle, others, lease, is_second_hand, ask_again);
             }
             Event::Unguided { bundle } => self.unguided(bundle),
             Event::Linked { link, bundle } => self.linked(link, bundle),
@@ -215,6 +215,13 @@ impl Swarm {
         self.crowds.get(&bundle).is_some_and(|crowd| {
             !crowd.needed.is_empty() && !crowd.is_alone() && !crowd.rarity.absent().is_empty()
         })
+    }
+
+    /// Whether this is so because of the mirror's lid, and there is hope: something came lately.
+    #[must_use]
+    pub fn is_held_back(&self, bundle: BundleId) -> bool {
+        self.is_holding_off(bundle)
+            && self.crowds.get(&bundle).is_some_and(|crowd| crowd.is_moving_under_lid(self.now))
     }
 
     pub(crate) fn note(&mut self, what: Happening) {

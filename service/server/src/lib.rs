@@ -21,6 +21,7 @@ mod idle;
 mod metering;
 mod packages;
 mod planner;
+mod rate;
 mod registry;
 mod root;
 pub mod settings;
@@ -41,6 +42,7 @@ use actix_web::{App, HttpServer};
 use catalog::Scanner;
 use http::{Connection, Service};
 use idle::{AnsweringBody, Watched};
+use metering::Sent;
 use packages::Packages;
 use planner::Planner;
 use registry::RegistryHandle;
@@ -116,12 +118,15 @@ pub async fn run(
 
     let (root, state) = (Arc::new(root), Arc::new(State::open(&settings.state)?));
     let packages = Packages::start(Arc::clone(&root), Arc::clone(&state), settings.build_threads)?;
-    let registry = RegistryHandle::start(settings.tracker.clone(), seed()?, Arc::clone(&state))?;
+    let web_seed = Arc::new(Sent::new());
+    let tracker = settings.tracker.clone();
+    let registry = RegistryHandle::start(tracker, seed()?, Arc::clone(&state), Arc::clone(&web_seed))?;
     let planner = Planner::new(Arc::clone(&packages), registry.clone(), Arc::clone(&state));
     let scanner = Scanner::new(root, Arc::clone(&state), settings.build_threads);
     let rescan_interval = settings.rescan_interval;
+    let ready = false.into();
     let service =
-        Data::new(Service { settings, state, packages, planner, registry, metrics, ready: false.into() });
+        Data::new(Service { settings, state, packages, planner, registry, metrics, web_seed, ready });
 
     let end = Arc::new(AtomicBool::new(false));
     let scanning = {

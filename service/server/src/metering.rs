@@ -1,6 +1,9 @@
 //! What the service counts: every metric's name, kind and meaning in one place.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use metrics::{Counter, CounterFn, Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 /// Bounds of the planning time's buckets, in seconds: around what a cached plan, a new one, and a build take.
@@ -25,6 +28,40 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
+/// What the web seed has sent: a metric that the lid has to know as well.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    bytes: AtomicU64,
+    metric: Counter,
+}
+
+impl Sent {
+    pub(crate) fn new() -> Self {
+        Self { bytes: AtomicU64::new(0), metric: metrics::counter!("pkgtorrent_webseed_bytes_total") }
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// What answers count with.
+    pub(crate) fn counter(self: &Arc<Self>) -> Counter {
+        Counter::from_arc(Arc::clone(self))
+    }
+}
+
+impl CounterFn for Sent {
+    fn increment(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.metric.increment(bytes);
+    }
+
+    fn absolute(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.metric.absolute(bytes);
+    }
+}
+
 const COUNTERS: &[(&str, &str)] = &[
     ("pkgtorrent_plans_total", "plans that were answered"),
     ("pkgtorrent_plan_bytes_total", "bytes of plans"),
@@ -44,6 +81,16 @@ const COUNTERS: &[(&str, &str)] = &[
         "those of them that others had already, for a host that nobody served",
     ),
     ("pkgtorrent_leases_expired_total", "runs of pieces whose host was silent for too long"),
+    (
+        "pkgtorrent_lid_asked_bytes_total",
+        "bytes that hosts could have been leased under the lid, each time that they asked",
+    ),
+    ("pkgtorrent_lid_granted_bytes_total", "those of them that were leased"),
+    ("pkgtorrent_lid_held_back_bytes_total", "those of them that were not because the lid was reached"),
+    (
+        "pkgtorrent_lid_unasked_bytes_total",
+        "bytes that the web seed sent although nobody was leased them, under a lid",
+    ),
     ("pkgtorrent_packages_hashed_total", "packages whose file was read from start to end"),
     ("pkgtorrent_bytes_hashed_total", "bytes of files that were read from start to end"),
     ("pkgtorrent_packages_corrupt_total", "files whose bytes are not what is listed"),

@@ -486,7 +486,12 @@ mod tests {
         let root = Arc::new(crate::root::Root::open(root).expect("opens"));
         let state = Arc::new(State::open(state).expect("opens"));
         let packages = Packages::start(root, Arc::clone(&state), 1).expect("starts");
-        let registry = RegistryHandle::start(pkgtorrent_tracker::Settings::default(), 1, Arc::clone(&state));
+        let registry = RegistryHandle::start(
+            pkgtorrent_tracker::Settings::default(),
+            1,
+            Arc::clone(&state),
+            Arc::new(crate::metering::Sent::new()),
+        );
         Planner::new(packages, registry.expect("starts"), state)
     }
 

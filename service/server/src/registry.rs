@@ -8,12 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pkgtorrent_protocol::announce::{LeaseWish, PieceRange};
+use pkgtorrent_protocol::announce::LeaseWish;
 use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen, Sha256Digest};
-use pkgtorrent_tracker::{Asker, Bundler, HomePackage, LeaseQuestion, Refusal, Settings, Tracker};
+use pkgtorrent_tracker::{Asker, Bundler, HomePackage, Lease, LeaseQuestion, Refusal, Settings, Tracker};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bundle::Bundle;
+use crate::metering::Sent;
 use crate::packages::Package;
 use crate::planner::PlannedBundle;
 use crate::state::{Record, State, Table};
@@ -29,6 +30,9 @@ pub(crate) struct Registry {
     pub(crate) tracker: Tracker,
     bundles: HashMap<InfoHash, Arc<Bundle>>,
     state: Arc<State>,
+    web_seed: Arc<Sent>,
+    /// How much of it the tracker knows of.
+    sent: u64,
     started: Instant,
     last_formed: u64,
 }
@@ -71,15 +75,22 @@ pub(crate) struct Introduced {
     pub(crate) peers: Vec<SocketAddr>,
     pub(crate) complete: u32,
     pub(crate) incomplete: u32,
-    pub(crate) lease: Vec<PieceRange>,
+    pub(crate) lease: Lease,
     pub(crate) second_hand: bool,
 }
 
 impl RegistryHandle {
     /// Starts the owner, with the bundles of earlier runs. It ends when the last handle is gone.
-    pub(crate) fn start(settings: Settings, seed: u64, state: Arc<State>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        settings: Settings,
+        seed: u64,
+        state: Arc<State>,
+        web_seed: Arc<Sent>,
+    ) -> std::io::Result<Self> {
         let (errands, mut waiting) = mpsc::channel::<Errand>(ERRANDS_MAX);
-        let mut registry = Registry::restored(settings.clone(), seed, Arc::clone(&state));
+        let restored =
+            move || Registry::restored(settings.clone(), seed, Arc::clone(&state), Arc::clone(&web_seed));
+        let mut registry = restored();
         std::thread::Builder::new().name("registry".into()).spawn(move || {
             let mut swept = Instant::now();
             while let Some(errand) = waiting.blocking_recv() {
@@ -94,7 +105,7 @@ impl RegistryHandle {
                     // What it left half done is worth nothing, and all of it comes back: bundles from the state, peers
                     // with their next announces. Without a registry every answer would be an error until a restart.
                     tracing::error!("the registry panicked; it starts anew");
-                    registry = Registry::restored(settings.clone(), seed, Arc::clone(&state));
+                    registry = restored();
                 }
             }
         })?;
@@ -119,10 +130,10 @@ impl RegistryHandle {
 
 impl Registry {
     /// A registry with the bundles that are stored.
-    fn restored(settings: Settings, seed: u64, state: Arc<State>) -> Self {
-        let tracker = Tracker::new(settings, seed);
-        let started = Instant::now();
-        let mut registry = Self { tracker, bundles: HashMap::new(), state, started, last_formed: 0 };
+    fn restored(settings: Settings, seed: u64, state: Arc<State>, web_seed: Arc<Sent>) -> Self {
+        let (tracker, sent) = (Tracker::new(settings, seed), web_seed.get());
+        let (bundles, started) = (HashMap::new(), Instant::now());
+        let mut registry = Self { tracker, bundles, state, web_seed, sent, started, last_formed: 0 };
         registry.restore();
         registry
     }
@@ -243,10 +254,12 @@ impl Registry {
         peer_id: PeerId,
         address: SocketAddr,
         wish: &LeaseWish,
-    ) -> Option<Vec<PieceRange>> {
+    ) -> Option<Lease> {
         let bundle = self.bundles.get(&info_hash)?;
         let (pieces, piece_len) = (bundle.pieces, bundle.piece_len);
         let now = self.now();
+        let sent = self.web_seed.get();
+        self.tracker.origin_sent(sent - std::mem::replace(&mut self.sent, sent), now);
         self.tracker.lease(&LeaseQuestion { info_hash, peer_id, address, pieces, piece_len, wish }, now)
     }
 
@@ -321,6 +334,10 @@ impl Registry {
         counter("pkgtorrent_leases_stolen_total", stats.leases.stolen);
         counter("pkgtorrent_leases_starved_total", stats.leases.starved);
         counter("pkgtorrent_leases_expired_total", stats.leases.expired);
+        counter("pkgtorrent_lid_asked_bytes_total", stats.lid.asked);
+        counter("pkgtorrent_lid_granted_bytes_total", stats.lid.granted);
+        counter("pkgtorrent_lid_held_back_bytes_total", stats.lid.asked - stats.lid.granted);
+        counter("pkgtorrent_lid_unasked_bytes_total", stats.lid.unasked);
     }
 }
 
@@ -382,7 +399,9 @@ mod tests {
     async fn a_panic_costs_one_errand_and_no_bundle() {
         let directory = tempfile::tempdir().expect("a directory");
         let state = Arc::new(State::open(directory.path()).expect("opens"));
-        let registry = RegistryHandle::start(Settings::default(), 1, Arc::clone(&state)).expect("starts");
+        let registry =
+            RegistryHandle::start(Settings::default(), 1, Arc::clone(&state), Arc::new(Sent::new()))
+                .expect("starts");
         let (made, info_hash) = (bundle(), bundle().info_hash);
         registry.run(move |registry| registry.register(made)).await.expect("registered");
         state.flush();
@@ -398,7 +417,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let state = Arc::new(State::open(directory.path()).expect("opens"));
         let settings = Settings { home_idle: Duration::ZERO, ..Settings::default() };
-        let mut registry = Registry::restored(settings, 1, state);
+        let mut registry = Registry::restored(settings, 1, state, Arc::new(Sent::new()));
         let bundle = bundle();
         registry.register(Arc::clone(&bundle));
         registry.sweep();

@@ -11,6 +11,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pkgtorrent_settings::{SettingsError, keys, seconds, wrong};
 use pkgtorrent_tracker::{Sites, SitesError};
+use serde::Deserialize;
+
+use crate::rate::MaxRate;
 
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/pkgtorrent-service.conf";
@@ -53,6 +56,12 @@ keys! {
     /// The location under which an nginx in front of this service serves the root itself. When it is set, files are
     /// answered with X-Accel-Redirect and no bytes. See packaging/nginx/pkgtorrent.conf.
     accel_redirect: String = r#""""#,
+    /// What hosts may take of this service's web seed. `origin.max_rate`, for example `"8 Mbit/s"`, is the most that all
+    /// hosts together are told to fetch from it while they have others to wait for; it comes to them in turns, what nobody
+    /// has yet before all else. A host without others takes what its line takes, and leaves them less for a while.
+    /// Clients of other makes are not held back, but count. Bytes that a proxy sends instead of this service are not seen
+    /// here. Empty means no limit.
+    origin: OriginKeys = r#"{ max_rate = "" }"#,
     /// Seconds between announces of a peer.
     announce_interval: u64 = "60",
     /// The most peers in one answer.
@@ -75,6 +84,15 @@ keys! {
     /// Bytes in a second that a client must take of an answer, on average after `client_timeout`. Slower ones are cut
     /// off.
     min_rate: u64 = "1024",
+}
+
+/// What hosts may take of the web seed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OriginKeys {
+    /// The most of all hosts together.
+    #[serde(default)]
+    pub max_rate: MaxRate,
 }
 
 /// What the service runs with.
@@ -127,6 +145,7 @@ impl Keys {
                 &self.origin_site.unwrap_or_default(),
             )?,
             flood: flood(self.announces_per_second.unwrap_or(250), self.announces_burst.unwrap_or(1000)),
+            origin_max_rate: self.origin.unwrap_or_default().max_rate.0,
             ..pkgtorrent_tracker::Settings::with_interval(seconds(
                 "announce_interval",
                 self.announce_interval,
@@ -286,10 +305,21 @@ mod tests {
     }
 
     #[test]
+    fn the_lid_is_read_in_either_form() {
+        for text in ["origin.max_rate = \"8 Mbit/s\"", "origin = { max_rate = \"8 Mbit/s\" }"] {
+            let keys = keys(&format!("root = \"/x\"\n{text}")).expect(text);
+            assert_eq!(keys.settle().expect(text).tracker.origin_max_rate, Some(1_000_000));
+        }
+    }
+
+    #[test]
     fn a_typo_is_refused_with_its_place() {
         let error = keys("root = \"/x\"\nlissten = []\n").expect_err("refused").to_string();
         assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
         assert!(keys("trusted_proxies = [\"10.0.0.0/33\"]").is_err());
+        let error = keys("origin.max_rate = \"8 MB\"").expect_err("refused").to_string();
+        assert!(error.contains("write it like"), "{error}");
+        assert!(keys("[origin]\nrate = \"8 Mbit/s\"").is_err());
         for text in [
             "public_url = \"mirror\"",
             "announce_interval = 0",

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use pkgtorrent_protocol::announce::LeaseWish;
+use pkgtorrent_protocol::announce::{LeaseWish, PieceRange};
 use pkgtorrent_protocol::{InfoHash, PeerId, PieceLen};
 
 /// What a peer says about itself and one swarm.
@@ -60,6 +60,15 @@ pub struct LeaseQuestion<'a> {
     pub piece_len: PieceLen,
     /// What it says.
     pub wish: &'a LeaseWish,
+}
+
+/// What a peer is told of leases in one swarm.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lease {
+    /// All that it holds now.
+    pub pieces: Vec<PieceRange>,
+    /// When it may ask for more. Only where there is a lid on what hosts take from the origin.
+    pub ask_again: Option<Duration>,
 }
 
 /// The answer to an announce.

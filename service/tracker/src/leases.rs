@@ -24,6 +24,8 @@ mod ranges;
 
 use ranges::Range;
 
+use crate::lid::{Lid, Purpose};
+
 /// The most stretches of one swarm. A crowd has a few for each of its hosts, and looking through so many takes some ten
 /// microseconds; beyond it hosts wait for their peers.
 const STRETCHES_MAX: usize = 4096;
@@ -54,6 +56,20 @@ pub(crate) struct Terms<'a> {
     pub(crate) ttl: Duration,
     pub(crate) random: &'a mut Pcg64Mcg,
     pub(crate) counts: &'a mut LeaseCounts,
+    pub(crate) lid: Option<&'a mut Lid>,
+    /// Whether the speaker asked for more and got nothing.
+    pub(crate) is_in_vain: bool,
+}
+
+impl Terms<'_> {
+    /// How many of the pieces that a host would be leased it may be.
+    fn draw(&mut self, speaker: &Speaker, pieces: u32, purpose: Purpose, now: Duration) -> u32 {
+        let Some(lid) = &mut self.lid else { return pieces };
+        let piece_len = u64::from(speaker.piece_len);
+        let drawn = lid.draw(u64::from(pieces) * piece_len, speaker.stretch_len(), purpose, now);
+        // No more than there are, which is a u32.
+        (drawn / piece_len) as u32
+    }
 }
 
 /// Who speaks, and where it stands.
@@ -64,12 +80,21 @@ pub(crate) struct Speaker {
     pub(crate) complete: bool,
     /// How many pieces its bundle has.
     pub(crate) pieces: u32,
+    /// How many bytes each of them has.
+    pub(crate) piece_len: u32,
     /// How many of them a holder fetches at once.
     pub(crate) at_once: u32,
     /// Whether some peer of the swarm has everything.
     pub(crate) seeded: bool,
     /// Whether another site's hosts fetch first copies, and its own bring them from there.
     pub(crate) second_hand: bool,
+}
+
+impl Speaker {
+    /// How many bytes a holder fetches at once.
+    pub(crate) fn stretch_len(&self) -> u64 {
+        u64::from(self.at_once) * u64::from(self.piece_len)
+    }
 }
 
 /// Neighbouring pieces that one host has got at once. The first of them is the key.
@@ -135,7 +160,7 @@ impl Leases {
             let whole = [(0, speaker.pieces)];
             let lacks = if wish.lacks.is_empty() { &whole[..] } else { &wish.lacks };
             let lacks = ranges::within(lacks, self.pieces());
-            self.grant(speaker, &lacks, wish.starved, now, terms);
+            terms.is_in_vain = !self.grant(speaker, &lacks, wish.starved, now, terms);
         }
         self.drop_if_idle(host);
         self.held_by(host)

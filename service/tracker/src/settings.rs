@@ -21,6 +21,8 @@ pub struct Settings {
     /// every second or so; ten of them forgive a slow answer and are soon over when the host has died. Zero: nothing is
     /// leased.
     pub lease_ttl: Duration,
+    /// How many bytes a second hosts are leased at most, in all swarms together; `None` for any number.
+    pub origin_max_rate: Option<u64>,
     /// The most peers in one answer. Fifty make a random graph of any size dense; more only cost bytes.
     pub peers_per_answer_max: usize,
     /// The most peers of one swarm. Who comes later is answered with peers and not listed.
@@ -51,6 +53,7 @@ impl Settings {
             interval,
             peer_ttl: interval.saturating_mul(5) / 2,
             lease_ttl: Duration::from_secs(10),
+            origin_max_rate: None,
             peers_per_answer_max: 50,
             swarm_peers_max: 200_000,
             peers_max: 1_000_000,

@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pkgtorrent_protocol::announce::PieceRange;
 use pkgtorrent_protocol::{InfoHash, PeerId};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::announce::{Announce, Asker, Event, Introduction, LeaseQuestion, Refusal, SwarmCount};
+use crate::announce::{Announce, Asker, Event, Introduction, Lease, LeaseQuestion, Refusal, SwarmCount};
 use crate::flood::FloodGuard;
 use crate::hashing::{AddressHash, DigestMap};
 use crate::leases::{LeaseCounts, Speaker, Terms};
+use crate::lid::{Lid, LidCounts};
 use crate::networks::{canonical, contain};
 use crate::settings::Settings;
 use crate::sites::SiteId;
@@ -47,6 +47,7 @@ pub(crate) struct Swarms {
     /// How many peers are listed in all swarms together.
     pub(crate) listed: usize,
     pub(crate) lease_counts: LeaseCounts,
+    lid: Option<Lid>,
     slot_of: DigestMap<InfoHash, usize>,
     free_slots: Vec<usize>,
     flood: Option<FloodGuard>,
@@ -66,6 +67,7 @@ impl Swarms {
         let address_hash = AddressHash::new(random.next_u64());
         Self {
             flood: settings.flood.map(|limit| FloodGuard::new(limit, &address_hash)),
+            lid: settings.origin_max_rate.map(Lid::new),
             settings,
             slots: Vec::new(),
             cursor: Cursor::default(),
@@ -167,7 +169,7 @@ impl Swarms {
     }
 
     /// Hears what a listed peer says of leases; see [`crate::Tracker::lease`].
-    pub(crate) fn lease(&mut self, asked: &LeaseQuestion<'_>, now: Duration) -> Option<Vec<PieceRange>> {
+    pub(crate) fn lease(&mut self, asked: &LeaseQuestion<'_>, now: Duration) -> Option<Lease> {
         let LeaseQuestion { info_hash, peer_id, address, pieces, piece_len, wish } = *asked;
         if self.settings.lease_ttl.is_zero() {
             return None;
@@ -179,10 +181,33 @@ impl Swarms {
         let complete = swarm.listed_as(address, peer_id)?;
         let local = swarm.local(self.settings.sites.of(address.ip()));
         let (at_once, seeded) = (piece_len.fetched_at_once(), local.is_well_seeded());
-        let speaker = Speaker { address, complete, pieces, at_once, seeded, second_hand };
-        let mut terms =
-            Terms { ttl: self.settings.lease_ttl, random: &mut self.random, counts: &mut self.lease_counts };
-        Some(local.leases.answer(&speaker, wish, now, &mut terms))
+        let piece_len = piece_len.bytes();
+        let speaker = Speaker { address, complete, pieces, piece_len, at_once, seeded, second_hand };
+        let mut terms = Terms {
+            ttl: self.settings.lease_ttl,
+            random: &mut self.random,
+            counts: &mut self.lease_counts,
+            // What is brought from another site is not the origin's.
+            lid: self.lid.as_mut().filter(|_| !second_hand),
+            is_in_vain: false,
+        };
+        let pieces = local.leases.answer(&speaker, wish, now, &mut terms);
+        let Terms { random, lid, is_in_vain, .. } = terms;
+        let stretch = speaker.stretch_len();
+        let ask_again = lid.map(|lid| lid.ask_again(is_in_vain, stretch, now, random));
+        Some(Lease { pieces, ask_again })
+    }
+
+    /// The origin has sent so much more; see [`crate::Tracker::origin_sent`].
+    pub(crate) fn origin_sent(&mut self, bytes: u64, now: Duration) {
+        if let Some(lid) = &mut self.lid {
+            lid.sent(bytes, now);
+        }
+    }
+
+    /// What was asked of the lid, if there is one.
+    pub(crate) fn lid_counts(&self) -> LidCounts {
+        self.lid.as_ref().map_or_else(LidCounts::default, |lid| lid.counts)
     }
 
     /// Whether hosts of another site fetch a swarm's first copies, for this address; see [`crate::Tracker::is_second_hand`].

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pkgtorrent_protocol::announce::PieceRange;
 use pkgtorrent_protocol::{InfoHash, PeerId, Sha256Digest};
 
-use crate::announce::{Announce, Asker, Introduction, LeaseQuestion, Refusal, SwarmCount};
+use crate::announce::{Announce, Asker, Introduction, Lease, LeaseQuestion, Refusal, SwarmCount};
 use crate::homes::{Bundler, HomePackage, Homes, Share};
 use crate::leases::LeaseCounts;
+use crate::lid::LidCounts;
 use crate::settings::Settings;
 use crate::swarms::{SwarmOverview, Swarms};
 
@@ -51,6 +51,8 @@ pub struct Stats {
     pub leased_pieces: usize,
     /// What happened to leases since the start.
     pub leases: LeaseCounts,
+    /// What was asked of the lid since the start, if there is one.
+    pub lid: LidCounts,
 }
 
 impl Tracker {
@@ -99,7 +101,7 @@ impl Tracker {
     /// Hears what a peer says of leases, which also renews those that it holds, and tells it all that it holds now.
     ///
     /// `None` for who is not listed under this name and address: who cannot be reached cannot hand on what it fetches.
-    pub fn lease(&mut self, asked: &LeaseQuestion<'_>, now: Duration) -> Option<Vec<PieceRange>> {
+    pub fn lease(&mut self, asked: &LeaseQuestion<'_>, now: Duration) -> Option<Lease> {
         self.swarms.lease(asked, now)
     }
 
@@ -108,6 +110,11 @@ impl Tracker {
     #[must_use]
     pub fn is_second_hand(&self, info_hash: &InfoHash, address: SocketAddr) -> bool {
         self.swarms.is_second_hand(info_hash, address)
+    }
+
+    /// Hears how many more bytes of packages the origin has sent. What nobody was leased counts against the lid as well.
+    pub fn origin_sent(&mut self, bytes: u64, now: Duration) {
+        self.swarms.origin_sent(bytes, now);
     }
 
     /// Peers for a plan whose host did not say where it listens. It takes none of the address's announces: it
@@ -240,6 +247,7 @@ impl Tracker {
             flood_addresses: self.swarms.flood_addresses(),
             leased_pieces: self.swarms.leased(),
             leases: self.swarms.lease_counts,
+            lid: self.swarms.lid_counts(),
         }
     }
 

@@ -91,6 +91,8 @@ enum Figure {
     Crowd40,
     /// An origin on a line of 4 Mbit/s.
     CrowdSlowOrigin,
+    /// A lid of 8 Mbit/s on what all hosts together take from the origin.
+    Lid,
     /// A quarter of the hosts lost half-way.
     CrowdLost,
     /// A host on a line of a tenth of the rate.
@@ -133,6 +135,7 @@ impl Figure {
             Self::CrowdLarge => "crowd-large",
             Self::Crowd40 => "crowd-40",
             Self::CrowdSlowOrigin => "crowd-slow-origin",
+            Self::Lid => "lid",
             Self::CrowdLost => "crowd-lost",
             Self::CrowdStraggler => "crowd-straggler",
             Self::Roles5 => "roles5",
@@ -169,6 +172,7 @@ impl Figure {
             Self::CrowdLarge => crowd(bench, board, Scenario::large(), options),
             Self::Crowd40 => crowd(bench, board, Scenario::many(), options),
             Self::CrowdSlowOrigin => crowd(bench, board, Scenario::slow_origin(), options),
+            Self::Lid => crowd(bench, board, Scenario::lid(), options),
             Self::CrowdLost => crowd(bench, board, Scenario::lost(), options),
             Self::CrowdStraggler => crowd(bench, board, Scenario::straggler(), options),
             Self::Roles5 => figures::roles::measure(bench, board, &Roles::five()),

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::client::{Client, Download, Told};
+use crate::lines::{Lines, Rate};
 use crate::network::{Network, Station, Traffic};
 use crate::origin::Origin;
 use crate::usage::Tally;
 use crate::wanted::Wanted;
+use crate::web_seed::WebSeed;
 
 /// How often it is looked whether a host is done: well below what a figure distinguishes.
 const TICK: Duration = Duration::from_millis(10);
@@ -33,6 +35,7 @@ pub struct Crowd<'a> {
     spread: Duration,
     lost: usize,
     second_wave: Option<(usize, Duration)>,
+    lid: Option<Rate>,
 }
 
 impl<'a> Crowd<'a> {
@@ -40,7 +43,8 @@ impl<'a> Crowd<'a> {
     /// it lasts.
     #[must_use]
     pub fn new(network: &'a Network, wanted: &'a Wanted, directory: &'a Path) -> Self {
-        Self { network, wanted, sets: &[], directory, spread: Duration::ZERO, lost: 0, second_wave: None }
+        let (spread, lost) = (Duration::ZERO, 0);
+        Self { network, wanted, sets: &[], directory, spread, lost, second_wave: None, lid: None }
     }
 
     /// Each host has a set of its own, all of which make up what was said to be wanted.
@@ -71,12 +75,27 @@ impl<'a> Crowd<'a> {
         self
     }
 
+    /// The service has this lid on what hosts take from it, and its web seed is looked at.
+    #[must_use]
+    pub fn lid(mut self, lid: Option<Rate>) -> Self {
+        self.lid = lid;
+        self
+    }
+
+    /// The lines, and no more of the origin's than the lid leaves.
+    fn lines(&self) -> Lines {
+        let lines = self.network.lines().clone();
+        let origin = self.lid.filter(|lid| *lid < lines.origin).unwrap_or(lines.origin);
+        lines.origin(origin)
+    }
+
     /// Lets it happen. Fails unless every host that is not lost has the right bytes in the end.
     pub fn run(&self, client: Client) -> anyhow::Result<Outcome> {
         let directory = tempfile::tempdir_in(self.directory).context("a directory for a crowd")?;
         let station = self.network.origin();
         let sites = self.network.lines().far.is_some();
-        let start = || Origin::start(client, station, sites, self.wanted, self.sets, directory.path());
+        let (wanted, sets, lid) = (self.wanted, self.sets, self.lid);
+        let start = || Origin::start(client, station, sites, wanted, sets, directory.path(), lid);
         let origin = station.inside(start)??;
         let crossed_before = self.network.link_bytes()?;
         let before = (self.network.origin_traffic()?, origin.cpu_seconds()?);
@@ -103,7 +122,7 @@ impl<'a> Crowd<'a> {
     fn floor(&self) -> Duration {
         let wanted: Vec<u64> =
             (0..self.network.hosts().len()).map(|host| self.wanted_by(host).bytes()).collect();
-        self.network.lines().floor_of(self.wanted.bytes(), &wanted)
+        self.lines().floor_of(self.wanted.bytes(), &wanted)
     }
 }
 
@@ -172,6 +191,7 @@ struct Run<'a> {
     are_lost: bool,
     /// What the web seed had sent when the first wave was done.
     second_wave: Option<u64>,
+    web_seed: WebSeed,
     started: Instant,
 }
 
@@ -204,6 +224,7 @@ impl<'a> Run<'a> {
             before,
             are_lost: false,
             second_wave: None,
+            web_seed: WebSeed::default(),
             started,
         })
     }
@@ -216,6 +237,10 @@ impl<'a> Run<'a> {
             self.begin_second_wave()?;
             if survey && self.crowd.lost > 0 && !self.are_lost {
                 self.lose_hosts_half_way()?;
+            }
+            if survey && self.crowd.lid.is_some() {
+                let sent = self.crowd.network.origin().inside(|| self.origin.web_seed_bytes())?;
+                self.web_seed.look(self.started.elapsed(), sent.unwrap_or(0));
             }
             for host in &mut self.hosts {
                 host.look(self.started.elapsed(), survey)?;
@@ -236,7 +261,7 @@ impl<'a> Run<'a> {
     }
 
     fn limit(&self) -> Duration {
-        let lines = self.crowd.network.lines();
+        let lines = self.crowd.lines();
         let bytes = self.crowd.wanted.bytes();
         let all_from_origin = bytes as f64 * self.hosts.len() as f64 / lines.origin.bytes_per_second();
         let seconds = PATIENCE * all_from_origin.max(lines.floor(bytes).as_secs_f64());
@@ -310,6 +335,7 @@ impl<'a> Run<'a> {
             cpu_seconds: self.hosts.iter().map(|host| host.tally.cpu_seconds()).sum(),
             origin_cpu_seconds: 0.0,
             told: None,
+            web_seed: self.web_seed.clone(),
         })
     }
 
@@ -370,6 +396,8 @@ pub struct Outcome {
     pub origin_cpu_seconds: f64,
     /// What the hosts that were not lost say, together. Of our own crowds only.
     pub told: Option<Told>,
+    /// What the web seed sent when, if there was a lid.
+    pub web_seed: WebSeed,
 }
 
 impl Outcome {

@@ -17,6 +17,7 @@ mod nginx;
 mod origin;
 pub mod usage;
 mod wanted;
+mod web_seed;
 
 pub use client::{Client, Told};
 pub use clients::libtorrent::command as libtorrent_client;
@@ -26,3 +27,4 @@ pub use namespace::Namespace;
 pub use network::{HOSTS_MAX, Network, Station, Traffic};
 pub use nginx::Nginx;
 pub use wanted::{Wanted, WantedPackage};
+pub use web_seed::WebSeed;

@@ -13,6 +13,7 @@ use pkgtorrent_test_support::{Launch, Service, ask};
 
 use crate::client::Client;
 use crate::clients::{PEER_PORT, libtorrent, rqbit};
+use crate::lines::Rate;
 use crate::network::{FAR_NETWORK, NEAR_NETWORK, Station};
 use crate::nginx::Nginx;
 use crate::usage;
@@ -57,6 +58,7 @@ impl Origin {
         wanted: &Wanted,
         sets: &[Wanted],
         directory: &Path,
+        lid: Option<Rate>,
     ) -> anyhow::Result<Self> {
         let address = SocketAddr::from((station.address(), PORT));
         let (torrents, seeds) = (Vec::new(), Vec::new());
@@ -66,9 +68,17 @@ impl Origin {
             return Ok(origin);
         }
         let mut launch = Launch::new(wanted.root(), &directory.join("state")).listen(&address.to_string());
+        let mut config = String::new();
         if sites {
             let sites = format!(r#"sites = {{ near = ["{NEAR_NETWORK}"], far = ["{FAR_NETWORK}"] }}"#);
-            launch = launch.config(&format!("{sites}\norigin_site = \"near\"\n"));
+            config.push_str(&format!("{sites}\norigin_site = \"near\"\n"));
+        }
+        if let Some(lid) = lid {
+            let mbit = 8.0 * lid.bytes_per_second() / 1e6;
+            config.push_str(&format!("origin.max_rate = \"{mbit} Mbit/s\"\n"));
+        }
+        if !config.is_empty() {
+            launch = launch.config(&config);
         }
         origin.service = Some(launch.start());
         // As in a fleet where somebody has had these packages: the service has read them.

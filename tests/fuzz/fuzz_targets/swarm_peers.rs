@@ -273,9 +273,14 @@ impl World {
         let first = u32::from(decisions.below(16));
         let lease = vec![first..first + u32::from(decisions.below(16))];
         let lease = Some(lease).filter(|_| decisions.below(3) > 0);
+        let ask_again = Duration::from_millis(100 * u64::from(decisions.below(64)));
+        let ask_again = Some(ask_again).filter(|_| decisions.below(4) == 0);
         match decisions.below(4) {
             0 => self.tell(Event::Unguided { bundle: BUNDLE }),
-            how => self.tell(Event::Guided { bundle: BUNDLE, others, lease, is_second_hand: how == 1 }),
+            how => {
+                let is_second_hand = how == 1;
+                self.tell(Event::Guided { bundle: BUNDLE, others, lease, is_second_hand, ask_again });
+            }
         }
     }
 

@@ -87,6 +87,7 @@ impl World {
         let (now, latency) = (self.now, self.latency);
         self.origin_len += u64::from(len);
         self.timeline.origin(now, u64::from(len));
+        self.service.origin_sent(u64::from(len), now);
         let host = self.origin.fetches[fetch as usize].host;
         if self.hosts[host as usize].is_far {
             let crossed_at = self.link.cross(true, u64::from(len), since + latency, now + latency);

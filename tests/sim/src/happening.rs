@@ -2,6 +2,7 @@
 
 use pkgtorrent_protocol::wire::{Bitfield, Block};
 use pkgtorrent_swarm::{Outcome as FetchOutcome, Wish};
+use pkgtorrent_tracker::Lease;
 
 /// Something that happens at a time.
 pub(crate) enum Happening {
@@ -60,7 +61,7 @@ pub(crate) struct PlannedSwarm {
     pub(crate) bundle: u32,
     pub(crate) peers: Vec<u32>,
     pub(crate) others: u32,
-    pub(crate) lease: Option<Vec<(u32, u32)>>,
+    pub(crate) lease: Option<Lease>,
     pub(crate) is_second_hand: bool,
 }
 

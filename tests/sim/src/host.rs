@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pkgtorrent_protocol::announce::PieceRange;
 use pkgtorrent_protocol::wire::{Bitfield, Block};
 use pkgtorrent_swarm::{RequestId, Swarm};
+use pkgtorrent_tracker::Lease;
 
 use crate::line::{Downlink, Uplink};
 use crate::queue::Time;
@@ -67,7 +67,7 @@ pub(crate) struct Part {
     /// Peers that it could connect to.
     pub(crate) known: Vec<u32>,
     /// What the plan said: others, lease, and whether what is leased is another site's.
-    pub(crate) guidance: Option<(u32, Option<Vec<PieceRange>>, bool)>,
+    pub(crate) guidance: Option<(u32, Option<Lease>, bool)>,
 }
 
 impl Part {

@@ -86,6 +86,9 @@ struct Arguments {
     /// The tracker leases nothing.
     #[arg(long)]
     no_leases: bool,
+    /// What hosts are leased at most, all of them together, in Mbit/s.
+    #[arg(long)]
+    origin_max_rate: Option<f64>,
     /// Have messages leave at most this often on one connection, in milliseconds.
     #[arg(long, default_value_t = 20.0)]
     haves_interval_ms: f64,
@@ -155,6 +158,7 @@ impl Arguments {
         scenario.check_one_in = self.check_one_in;
         scenario.time_max = Duration::from_secs(self.time_max);
         scenario.timeline_step = Duration::from_millis(self.timeline.unwrap_or(500));
+        scenario.origin_max_rate = self.origin_max_rate.map(megabits);
         if self.no_leases {
             scenario.lease_ttl = Duration::ZERO;
         }

@@ -152,6 +152,12 @@ impl Outcome {
         self.origin_len as f64 / self.set_len as f64
     }
 
+    /// The most that the origin sent in any five seconds, in bytes a second.
+    #[must_use]
+    pub fn origin_rate_max(&self) -> f64 {
+        self.timeline.origin_rate_max(Duration::from_secs(5))
+    }
+
     /// All bytes that the service sent but packages.
     #[must_use]
     pub fn service_len(&self) -> u64 {
@@ -230,6 +236,11 @@ impl fmt::Display for Outcome {
                 "link         {copies:.4} copies; last of the far site {over:.3} x its floor"
             )?;
         }
+        writeln!(
+            formatter,
+            "origin       at most {:.2} Mbit/s in any five seconds",
+            self.origin_rate_max() / 125_000.0
+        )?;
         let per_host = |len: u64| len as f64 / self.hosts.len() as f64;
         writeln!(
             formatter,

@@ -67,6 +67,8 @@ pub struct Scenario {
     pub swarm: Settings,
     /// The tracker's: how long a lease lasts that is not renewed.
     pub lease_ttl: Duration,
+    /// The tracker's: how many bytes a second hosts are leased at most.
+    pub origin_max_rate: Option<u64>,
     /// The invariants of a swarm are checked after one of so many of its events; never if zero.
     pub check_one_in: u32,
     /// When a run is over although hosts are not done.
@@ -117,6 +119,7 @@ impl Scenario {
             seed_time: None,
             swarm: Settings::default(),
             lease_ttl: Duration::from_secs(10),
+            origin_max_rate: None,
             check_one_in: 0,
             time_max: Duration::from_secs(3600),
             timeline_step: Duration::from_millis(500),

@@ -9,7 +9,7 @@ use pkgtorrent_protocol::peers::CompactPeers;
 use pkgtorrent_protocol::plan::{Plan, PlannedBundle, Policy, VERSION};
 use pkgtorrent_protocol::{PeerId, SetDigest, Sha256Digest};
 use pkgtorrent_swarm::Wish;
-use pkgtorrent_tracker::{Announce, Event, Introduction, LeaseQuestion, Settings, Sites, Tracker};
+use pkgtorrent_tracker::{Announce, Event, Introduction, Lease, LeaseQuestion, Settings, Sites, Tracker};
 use rand_core::Rng;
 
 use crate::happening::PlannedSwarm;
@@ -70,8 +70,9 @@ pub(crate) fn piece_ranges(ranges: &[std::ops::Range<u32>]) -> Vec<(u32, u32)> {
 
 impl Service {
     pub(crate) fn new(scenario: &Scenario, bundles: &[Bundle]) -> Self {
-        let sites = sites(scenario);
-        let settings = Settings { flood: None, lease_ttl: scenario.lease_ttl, sites, ..Settings::default() };
+        let (sites, lease_ttl, origin_max_rate) =
+            (sites(scenario), scenario.lease_ttl, scenario.origin_max_rate);
+        let settings = Settings { flood: None, lease_ttl, origin_max_rate, sites, ..Settings::default() };
         let mut tracker = Tracker::new(settings, seeded(scenario.seed, 3).next_u64());
         for bundle in bundles {
             tracker.register(bundle.info_hash, Duration::ZERO);
@@ -93,6 +94,11 @@ impl Service {
     fn address(&self, host: u32) -> SocketAddr {
         let site = if host < self.far { FAR } else { NEAR };
         SocketAddr::new(Ipv4Addr::from(u32::from(site.network()) + 1 + host).into(), PORT)
+    }
+
+    /// The web seed has sent so much more.
+    pub(crate) fn origin_sent(&mut self, len: u64, now: Time) {
+        self.tracker.origin_sent(len, Duration::from_nanos(now));
     }
 
     pub(crate) fn is_dead(&self, now: Time) -> bool {
@@ -119,7 +125,7 @@ impl Service {
             let lacks = ranges_of(&bundles[*bundle as usize], files);
             let wish = LeaseWish { lacks, wants: true, ..LeaseWish::default() };
             let lease = self.lease(host, &bundles[*bundle as usize], &wish, now);
-            planned.push(planned_bundle(&bundles[*bundle as usize], files, &introduction, lease.as_deref()));
+            planned.push(planned_bundle(&bundles[*bundle as usize], files, &introduction, lease.as_ref()));
             swarms.push(self.swarm(host, *bundle, &bundles[*bundle as usize], &introduction, lease));
         }
         let len = plan_len(planned) + HEAD_LEN;
@@ -133,7 +139,7 @@ impl Service {
         index: u32,
         bundle: &Bundle,
         introduction: &Introduction,
-        lease: Option<Vec<(u32, u32)>>,
+        lease: Option<Lease>,
     ) -> PlannedSwarm {
         let is_introduced = self.peers_wanted > 0;
         let others = if is_introduced {
@@ -147,13 +153,7 @@ impl Service {
         PlannedSwarm { bundle: index, peers, others, lease, is_second_hand }
     }
 
-    fn lease(
-        &mut self,
-        host: u32,
-        bundle: &Bundle,
-        wish: &LeaseWish,
-        now: Duration,
-    ) -> Option<Vec<(u32, u32)>> {
+    fn lease(&mut self, host: u32, bundle: &Bundle, wish: &LeaseWish, now: Duration) -> Option<Lease> {
         let question = LeaseQuestion {
             info_hash: bundle.info_hash,
             peer_id: peer_id(host),
@@ -240,6 +240,10 @@ pub(crate) fn nanos(time: Duration) -> Time {
     time.as_nanos() as Time
 }
 
+fn milliseconds(lease: &Lease) -> Option<u32> {
+    lease.ask_again.map(|after| after.as_millis() as u32)
+}
+
 /// The pieces of files, as ranges.
 fn ranges_of(bundle: &Bundle, files: &[u32]) -> Vec<(u32, u32)> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
@@ -253,14 +257,15 @@ fn ranges_of(bundle: &Bundle, files: &[u32]) -> Vec<(u32, u32)> {
     ranges
 }
 
-fn answer(bundle: &Bundle, introduction: &Introduction, lease: Option<Vec<(u32, u32)>>) -> SwarmAnswer {
+fn answer(bundle: &Bundle, introduction: &Introduction, lease: Option<Lease>) -> SwarmAnswer {
     SwarmAnswer::Known {
         info_hash: bundle.info_hash,
         complete: introduction.complete,
         incomplete: introduction.incomplete,
         peers: Vec::new(),
         compact_peers: CompactPeers(introduction.peers.clone()),
-        lease,
+        ask_again: lease.as_ref().and_then(milliseconds),
+        lease: lease.map(|lease| lease.pieces),
         moved: 0,
         second_hand: false,
     }
@@ -270,7 +275,7 @@ fn planned_bundle(
     bundle: &Bundle,
     files: &[u32],
     introduction: &Introduction,
-    lease: Option<&[(u32, u32)]>,
+    lease: Option<&Lease>,
 ) -> PlannedBundle {
     let place =
         |file: &u32| (bundle.packages[*file as usize] as u32, bundle.layout.extents()[*file as usize].file);
@@ -283,7 +288,8 @@ fn planned_bundle(
         compact_peers: CompactPeers(introduction.peers.clone()),
         complete: introduction.complete,
         incomplete: introduction.incomplete,
-        lease: lease.unwrap_or_default().to_vec(),
+        lease: lease.map(|lease| lease.pieces.clone()).unwrap_or_default(),
+        ask_again: lease.and_then(milliseconds),
         second_hand: false,
     }
 }

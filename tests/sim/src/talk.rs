@@ -335,12 +335,14 @@ impl World {
 
     fn tell_guidance(&mut self, host: u32, swarm: PlannedSwarm, is_plan: bool) {
         let PlannedSwarm { bundle, others, lease, is_second_hand, .. } = swarm;
-        let lease =
-            lease.map(|lease| lease.into_iter().map(|(first, pieces)| first..first + pieces).collect());
         let is_unguided = is_plan && lease.is_none();
-        self.tell(host, Event::Guided { bundle: BundleId(bundle), others, lease, is_second_hand });
+        let ask_again = lease.as_ref().and_then(|lease| lease.ask_again);
+        let lease =
+            lease.map(|it| it.pieces.into_iter().map(|(first, pieces)| first..first + pieces).collect());
+        let id = BundleId(bundle);
+        self.tell(host, Event::Guided { bundle: id, others, lease, is_second_hand, ask_again });
         if is_unguided {
-            self.tell(host, Event::Unguided { bundle: BundleId(bundle) });
+            self.tell(host, Event::Unguided { bundle: id });
         }
     }
 
@@ -392,8 +394,11 @@ impl World {
         if !is_completed {
             self.put_after(ANNOUNCE_INTERVAL, Happening::Announce { host, is_completed });
         }
-        let bundles: Vec<(u32, bool)> =
-            self.hosts[host as usize].parts.iter().map(|part| (part.bundle, part.files_left == 0)).collect();
+        let bundles: Vec<(u32, bool)> = self.hosts[host as usize]
+            .parts
+            .iter()
+            .map(|part| (part.bundle, part.here.is_complete()))
+            .collect();
         let swarms: Vec<(u32, bool, usize)> = bundles
             .into_iter()
             .map(|(bundle, is_complete)| (bundle, is_complete, self.peers_wanted(host, bundle)))

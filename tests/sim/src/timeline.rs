@@ -45,6 +45,15 @@ impl Timeline {
         self.at(now).from_origin += len;
     }
 
+    /// The most bytes a second that the origin has sent for so long, as far as the steps say.
+    #[must_use]
+    pub fn origin_rate_max(&self, lasting: Duration) -> f64 {
+        let steps = (lasting.as_nanos() / self.step.as_nanos().max(1)).max(1) as usize;
+        let sent = |from: usize| self.steps[from..].iter().take(steps).map(|step| step.from_origin).sum();
+        let most: u64 = (0..self.steps.len()).map(sent).max().unwrap_or(0);
+        most as f64 / (self.step.as_secs_f64() * steps as f64)
+    }
+
     pub(crate) fn peers(&mut self, now: Time, len: u64) {
         self.at(now).from_peers += len;
     }

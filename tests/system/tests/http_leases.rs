@@ -94,6 +94,36 @@ fn one_host_is_leased_all_that_it_wants_with_its_plan() {
 }
 
 #[test]
+fn under_a_lid_hosts_are_leased_a_little_at_a_time_and_told_when_to_ask_again() {
+    let names: Vec<String> = (0..40).map(|n| format!("p{n}.rpm")).collect();
+    let files: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 8 * 32_768 - 5)).collect();
+    let site = Site::start(&files, "origin.max_rate = \"4 Mbit/s\"");
+    let started = Instant::now();
+    let plans: Vec<Plan> = (1..=10).map(|host| join(&site, host)).collect();
+    let leased: usize = plans.iter().map(|plan| lease_of(plan).len()).sum();
+    assert!((4..40).contains(&leased), "{leased} pieces at once");
+    let ask_again: Vec<u32> = plans.iter().filter_map(|plan| plan.bundles[0].ask_again).collect();
+    assert_eq!(ask_again.len(), 10);
+    assert!(ask_again.iter().all(|millis| (100..15_000).contains(millis)), "{ask_again:?}");
+    let swarm = plans[0].bundles[0].info_hash;
+    let metric = |name: &str| site.service.metric(&format!("pkgtorrent_lid_{name}_bytes_total"));
+    let asked = wait_for("a metric of the lid", Duration::from_secs(10), || {
+        Some(metric("asked")).filter(|asked| *asked > 0.0)
+    });
+    assert_eq!(asked, metric("granted") + metric("held_back"));
+    assert!(metric("held_back") > 0.0);
+    for turn in 0..100 {
+        say(&site, swarm, 1 + turn % 10, wants());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let granted = wait_for("what was leased in two seconds", Duration::from_secs(10), || {
+        Some(metric("granted")).filter(|granted| *granted >= 750_000.0)
+    });
+    let most = 500_000.0 * (0.25 + started.elapsed().as_secs_f64()) + 131_072.0;
+    assert!(granted <= most, "{granted} bytes");
+}
+
+#[test]
 fn a_crowd_shares_all_pieces_out_and_none_to_two() {
     let site = site();
     let swarm = site.plan().bundles[0].info_hash;

@@ -256,6 +256,7 @@ impl Engine {
                 peers,
                 compact_peers,
                 lease,
+                ask_again,
                 moved,
                 second_hand,
             } => {
@@ -263,7 +264,9 @@ impl Engine {
                 let others = others(complete, incomplete);
                 let lease = lease.map(|lease| ranges(&lease));
                 let has_answered = lease.is_some() || !wished.contains(&bundle);
-                self.tell_swarm(SwarmEvent::Guided { bundle, others, lease, is_second_hand: second_hand });
+                let is_second_hand = second_hand;
+                let ask_again = ask_again.map(|millis| Duration::from_millis(millis.into()));
+                self.tell_swarm(SwarmEvent::Guided { bundle, others, lease, is_second_hand, ask_again });
                 self.dial(bundle, &peers);
                 self.dial(bundle, &compact_peers.0);
                 self.heard_of_moves(bundle, moved);

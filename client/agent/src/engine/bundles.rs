@@ -159,13 +159,14 @@ impl Engine {
         self.tell_swarm(SwarmEvent::Join { bundle: id, layout });
         if let Some(planned) = self.bundles.get_mut(&id).and_then(|bundle| bundle.planned.take()) {
             self.bring(id, &planned.packages);
-            let CheckedBundle { complete, incomplete, peers, lease, second_hand, .. } = planned.bundle;
+            let CheckedBundle { complete, incomplete, peers, lease, second_hand, ask_again, .. } =
+                planned.bundle;
             // Peers may be more than are counted: this host is only counted if it could be entered.
             let known = u32::try_from(peers.len()).unwrap_or(u32::MAX);
             let others = others(complete, incomplete).max(known);
             let lease = planned.has_leases.then(|| ranges(&lease));
             let is_second_hand = second_hand;
-            self.tell_swarm(SwarmEvent::Guided { bundle: id, others, lease, is_second_hand });
+            self.tell_swarm(SwarmEvent::Guided { bundle: id, others, lease, is_second_hand, ask_again });
             if !planned.has_leases || self.network.port.is_none() {
                 self.tell_swarm(SwarmEvent::Unguided { bundle: id });
             }

@@ -33,6 +33,9 @@ impl Engine {
             Happening::Leased { bundle: id, pieces } => {
                 format!("{}: first copies of {pieces} pieces are this host's to fetch", bundle(id))
             }
+            Happening::HeldBack { bundle: id } => {
+                format!("{}: the mirror's lid is reached, more is asked for later", bundle(id))
+            }
             Happening::Unguided { bundle: id } => {
                 format!("{}: the tracker does not guide, first copies are fetched unasked", bundle(id))
             }

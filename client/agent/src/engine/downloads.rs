@@ -506,20 +506,23 @@ impl Engine {
 }
 
 impl Engine {
-    /// Tells commands which packages do not come on purpose: that others fetch them first is no reason for the package
-    /// manager to lose patience. But that has an end too.
+    /// Tells commands which packages do not come on purpose: that others fetch them first, or that the mirror sends no more
+    /// for now, is no reason for the package manager to lose patience. But that has an end too.
     pub(super) fn tell_waiting(&mut self) {
         for download in self.downloads.values_mut() {
-            if !self.swarm.is_holding_off(download.bundle) || download.waits_told == WAITS_TOLD_MAX {
+            let reason = if self.swarm.is_held_back(download.bundle) {
+                "the mirror's lid is reached"
+            } else if self.swarm.is_holding_off(download.bundle) && download.waits_told < WAITS_TOLD_MAX {
+                download.waits_told += 1;
+                "another host fetches it first"
+            } else {
                 continue;
-            }
-            download.waits_told += 1;
+            };
             for digest in &download.digests {
                 let waiters = self.wanted.get(digest).map_or(&[][..], |wanted| &wanted.waiters);
                 for (session, index) in waiters {
                     if let Some(session) = self.sessions.get(session) {
-                        let reason = "another host fetches it first".to_owned();
-                        session.send(Answer::Waiting { index: *index, reason }, None);
+                        session.send(Answer::Waiting { index: *index, reason: reason.to_owned() }, None);
                     }
                 }
             }

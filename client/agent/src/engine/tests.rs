@@ -201,6 +201,7 @@ fn planned(set: &PackageSet, packages: &[&Package], info: &BundleInfo) -> Planne
         incomplete: 0,
         lease: vec![],
         second_hand: false,
+        ask_again: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use pkgtorrent_protocol::announce::{BATCH_SWARMS_MAX, PieceRange};
@@ -90,6 +91,8 @@ pub struct CheckedBundle {
     pub lease: Vec<PieceRange>,
     /// Whether hosts of another site fetch the first copies, says the service.
     pub second_hand: bool,
+    /// When it may ask for more, if there is a lid on what hosts take from the origin.
+    pub ask_again: Option<Duration>,
 }
 
 /// Asks a service for the plan of a set: by the set's digest, and by its packages if the service does not know that.
@@ -233,6 +236,7 @@ fn check_bundle(
         incomplete: bundle.incomplete,
         lease: bundle.lease.iter().take(LEASE_RANGES_MAX).copied().collect(),
         second_hand: bundle.second_hand,
+        ask_again: bundle.ask_again.map(|millis| Duration::from_millis(millis.into())),
     })
 }
 
@@ -316,6 +320,7 @@ mod tests {
             incomplete: 2,
             lease: vec![(0, 3), (9, 1)],
             second_hand: true,
+            ask_again: Some(700),
         }
     }
 
@@ -351,6 +356,7 @@ mod tests {
         );
         assert_eq!((plan.bundles[0].lease.as_slice(), plan.policy.lease_ttl), (&[(0, 3), (9, 1)][..], 10));
         assert_eq!((plan.site.len(), plan.bundles[0].second_hand), (1, true));
+        assert_eq!(plan.bundles[0].ask_again, Some(Duration::from_millis(700)));
         // The plan says nothing of the third package.
         assert_eq!(plan.unknown, [2, 4]);
         assert_eq!(plan.web_seeds[0].as_str(), "http://mirror.example:7070/seed/");

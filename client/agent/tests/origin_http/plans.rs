@@ -45,6 +45,7 @@ fn checked(info: &[u8]) -> CheckedBundle {
         incomplete: 0,
         lease: Vec::new(),
         second_hand: false,
+        ask_again: None,
     }
 }
 
@@ -65,6 +66,7 @@ fn plan(base: &str) -> Plan {
             incomplete: 4,
             lease: vec![],
             second_hand: false,
+            ask_again: None,
         }],
         unknown: vec![Sha256Digest([2; 32]).into()],
         web_seeds: vec![format!("{base}webseed/")],

@@ -16,7 +16,8 @@ impl Host {
     /// As `guided`, where hosts of another site fetch the first copies.
     fn guided_second_hand(&mut self, lease: &[(u32, u32)]) -> Vec<String> {
         let lease = lease.iter().map(|(start, end)| *start..*end).collect();
-        self.tell(Event::Guided { bundle: BundleId(0), others: 5, lease: Some(lease), is_second_hand: true })
+        let (bundle, lease, is_second_hand) = (BundleId(0), Some(lease), true);
+        self.tell(Event::Guided { bundle, others: 5, lease, is_second_hand, ask_again: None })
     }
 
     /// As `peer`, in another site.

@@ -12,6 +12,7 @@ mod giving;
 mod giving_up;
 mod leaving;
 mod liars;
+mod lid;
 mod peers;
 mod ranges;
 mod sharing;
@@ -242,8 +243,19 @@ impl Host {
 
     /// The tracker knows of so many others, and leases these pieces, from the first to before the second of each pair.
     fn guided(&mut self, others: u32, lease: &[(u32, u32)]) -> Vec<String> {
+        self.guided_under(None, others, lease)
+    }
+
+    /// The same where there is a lid, and more may be asked for after this time.
+    fn guided_under(
+        &mut self,
+        ask_again: Option<Duration>,
+        others: u32,
+        lease: &[(u32, u32)],
+    ) -> Vec<String> {
         let lease = lease.iter().map(|(start, end)| *start..*end).collect();
-        self.tell(Event::Guided { bundle: BundleId(0), others, lease: Some(lease), is_second_hand: false })
+        let (bundle, lease, is_second_hand) = (BundleId(0), Some(lease), false);
+        self.tell(Event::Guided { bundle, others, lease, is_second_hand, ask_again })
     }
 
     /// Lets time pass in small steps, as an agent does.

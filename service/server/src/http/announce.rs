@@ -8,10 +8,10 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use pkgtorrent_protocol::InfoHash;
 use pkgtorrent_protocol::announce::{
-    self, BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event, GetAnnounce, GetAnswer, LeaseWish, PieceRange,
+    self, BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event, GetAnnounce, GetAnswer, LeaseWish,
     ScrapedSwarm, SwarmAnnounce, SwarmAnswer,
 };
-use pkgtorrent_tracker::{Announce, Introduction, Refusal};
+use pkgtorrent_tracker::{Announce, Introduction, Lease, Refusal};
 
 use super::error::HttpError;
 use super::sets::peers_in_form;
@@ -108,6 +108,8 @@ pub(super) async fn post(
                 interval = interval.max(introduction.interval);
                 let Introduction { complete, incomplete, .. } = introduction;
                 let (peers, compact_peers) = peers_in_form(introduction.peers, batch.compact);
+                let ask_again = lease.as_ref().and_then(milliseconds);
+                let lease = lease.map(|lease| lease.pieces);
                 SwarmAnswer::Known {
                     info_hash,
                     complete,
@@ -115,6 +117,7 @@ pub(super) async fn post(
                     peers,
                     compact_peers,
                     lease,
+                    ask_again,
                     moved,
                     second_hand,
                 }
@@ -143,7 +146,7 @@ fn counted(answer: Vec<u8>) -> Vec<u8> {
 #[derive(Clone)]
 struct Told {
     introduction: Introduction,
-    lease: Option<Vec<PieceRange>>,
+    lease: Option<Lease>,
     moved: u32,
     second_hand: bool,
 }
@@ -195,6 +198,11 @@ fn get_answer(introduction: Introduction) -> GetAnswer {
         incomplete: introduction.incomplete,
         peers: introduction.peers,
     }
+}
+
+/// When a host may ask for more, where there is a lid.
+pub(super) fn milliseconds(lease: &Lease) -> Option<u32> {
+    lease.ask_again.map(|after| u32::try_from(after.as_millis()).unwrap_or(u32::MAX))
 }
 
 fn whole_seconds(duration: Duration) -> u32 {

@@ -25,6 +25,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::body::Pace;
 use crate::idle::{Answering, Watched};
+use crate::metering::Sent;
 use crate::packages::Packages;
 use crate::planner::Planner;
 use crate::registry::RegistryHandle;
@@ -43,6 +44,8 @@ pub(crate) struct Service {
     pub(crate) registry: RegistryHandle,
     pub(crate) state: Arc<State>,
     pub(crate) metrics: PrometheusHandle,
+    /// What the web seed has sent.
+    pub(crate) web_seed: Arc<Sent>,
     /// Whether the first scan is done.
     pub(crate) ready: AtomicBool,
 }

@@ -14,6 +14,7 @@ use pkgtorrent_protocol::plan::{
 use pkgtorrent_protocol::{PackageSet, SetDigest};
 use pkgtorrent_tracker::Refusal;
 
+use super::announce::milliseconds;
 use super::error::HttpError;
 use super::{PREFIX, Service, read_body, torrents};
 use crate::planner::SetPlan;
@@ -150,7 +151,8 @@ fn plan(
             compact_peers,
             complete: introduced.complete,
             incomplete: introduced.incomplete,
-            lease: introduced.lease,
+            ask_again: milliseconds(&introduced.lease),
+            lease: introduced.lease.pieces,
             second_hand: introduced.second_hand,
         }
     });

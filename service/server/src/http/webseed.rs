@@ -30,7 +30,7 @@ pub(super) async fn get(
         content_type: "application/octet-stream",
         cache_control: FOREVER,
         pace: service.pace(),
-        counter: metrics::counter!("pkgtorrent_webseed_bytes_total"),
+        counter: service.web_seed.counter(),
         accel_redirect: service.settings.accel_redirect.as_deref(),
     };
     if *directory == PADDING_DIRECTORY {

@@ -7,6 +7,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::ranges::{self, Range};
 use super::{Leases, STRETCHES_MAX, Speaker, Stretch, Terms};
+use crate::lid::Purpose;
 use crate::walk::below;
 
 /// With so many holders, who holds nothing takes nothing from one that brings some. All holders share the origin's line:
@@ -42,7 +43,7 @@ impl Speaker {
 }
 
 impl Leases {
-    /// Leases what is free, else half of what another holds, and to a starved host what is out.
+    /// Leases what is free, else half of what another holds, and to a starved host what is out; whether there was any.
     pub(super) fn grant(
         &mut self,
         speaker: &Speaker,
@@ -50,13 +51,13 @@ impl Leases {
         starved: bool,
         now: Duration,
         terms: &mut Terms<'_>,
-    ) {
+    ) -> bool {
         let host = speaker.address;
         let held = self.hosts.get(&host).map_or(0, |known| known.held);
         let is_waited_for =
             self.waiting.is_some_and(|(waiting, at)| waiting != host && now.saturating_sub(at) <= WAITING);
         let granted = (!speaker.seeded
-            && (self.lease_free(host, lacks, held, is_waited_for, now, terms)
+            && (self.lease_free(speaker, lacks, held, is_waited_for, now, terms)
                 || self.steal(speaker, lacks, held, now, terms)))
             || (starved && held == 0 && self.lease_to_starved(speaker, lacks, now, terms));
         if !granted && held == 0 && !lacks.is_empty() {
@@ -64,12 +65,13 @@ impl Leases {
         } else if !is_waited_for {
             self.waiting = None;
         }
+        granted
     }
 
-    /// The longest free stretch, or all of them if nobody else holds anything or waits.
+    /// The longest free stretch, or all of them if nobody else holds anything or waits, as far as the lid lets it.
     fn lease_free(
         &mut self,
-        host: SocketAddr,
+        speaker: &Speaker,
         lacks: &[Range],
         held: u32,
         is_waited_for: bool,
@@ -79,13 +81,15 @@ impl Leases {
         if self.free == 0 || (held > 0 && is_waited_for) {
             return false;
         }
+        let host = speaker.address;
         let mut free = self.free_within(lacks);
         let is_alone = !is_waited_for && self.stretches.values().all(|stretch| stretch.holder == host);
         if !is_alone {
             free = longest(free, terms.random).into_iter().collect();
         }
+        let drawn = terms.draw(speaker, free.iter().map(Range::len).sum(), Purpose::FirstCopy, now);
         let lease = Stretch { end: 0, holder: host, since: now, starved: false };
-        free.into_iter().filter(|&range| self.lease(range, lease, terms)).count() > 0
+        ranges::first(free, drawn).into_iter().filter(|&range| self.lease(range, lease, terms)).count() > 0
     }
 
     fn free_within(&self, lacks: &[Range]) -> Vec<Range> {
@@ -117,6 +121,7 @@ impl Leases {
     }
 
     /// Takes the second half of the longest stretch of another, as far as the host can use it and its holder is not at it.
+    /// Under a lid holders are leased what they fetch in a moment, and only those that bring nothing have time to lose it.
     fn steal(
         &mut self,
         speaker: &Speaker,
@@ -135,7 +140,7 @@ impl Leases {
             let whole = Range { start, end: stretch.end };
             let is_stale = self.is_stale(stretch, now, terms.ttl);
             // Who holds something already takes of those only who hold more.
-            if whole.len() > held && (!is_crowded || is_stale) {
+            if whole.len() > held && (is_stale || !is_crowded && terms.lid.is_none()) {
                 // What a holder is at stays its own, unless it has brought nothing for long.
                 let open = if is_stale { start } else { start + speaker.at_once };
                 let halves = ranges::overlaps(lacks, whole).map(|part| {
@@ -178,7 +183,6 @@ impl Leases {
         now: Duration,
         terms: &mut Terms<'_>,
     ) -> bool {
-        let host = speaker.address;
         let mut others: Vec<SocketAddr> =
             self.stretches.values().filter(|it| it.starved).map(|it| it.holder).collect();
         others.sort_unstable();
@@ -190,18 +194,18 @@ impl Leases {
         }
         let lacked: u32 = lacks.iter().map(Range::len).sum();
         let share = if is_brought { 0 } else { lacked / (1 + others.len() as u32) };
-        let mut left = share.max(STARVED_PIECES_MIN);
+        let share = share.max(STARVED_PIECES_MIN);
         let mut runs = self.unleased_by_copies(lacks);
+        let leasable: u32 = runs.iter().map(|(_, run)| run.len()).sum();
+        let left = terms.draw(speaker, share.min(leasable), Purpose::Relief, now);
         // Stable: runs that are alike stay in the order of the bundle, from a random one on.
         let turn = below(terms.random, runs.len() as u64) as usize;
         runs.rotate_left(turn);
         runs.sort_by_key(|&(copies, run)| (copies, std::cmp::Reverse(run.len())));
-        let lease = Stretch { end: 0, holder: host, since: now, starved: true };
+        let lease = Stretch { end: 0, holder: speaker.address, since: now, starved: true };
         let mut granted = false;
-        for (_, run) in runs {
-            let run = Range { end: run.end.min(run.start + left), ..run };
-            if run.len() > 0 && self.lease(run, lease, terms) {
-                left -= run.len();
+        for run in ranges::first(runs.into_iter().map(|(_, run)| run), left) {
+            if self.lease(run, lease, terms) {
                 terms.counts.starved += 1;
                 granted = true;
             }

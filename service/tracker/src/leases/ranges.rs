@@ -51,3 +51,16 @@ pub(super) fn overlaps(ranges: &[Range], whole: Range) -> impl Iterator<Item = R
         .take_while(move |range| range.start < whole.end)
         .map(move |range| Range { start: range.start.max(whole.start), end: range.end.min(whole.end) })
 }
+
+/// The first so many pieces of these ranges.
+pub(super) fn first(ranges: impl IntoIterator<Item = Range>, mut pieces: u32) -> Vec<Range> {
+    let mut first = Vec::new();
+    for range in ranges {
+        let part = Range { end: range.end.min(range.start + pieces), ..range };
+        pieces -= part.len();
+        if part.len() > 0 {
+            first.push(part);
+        }
+    }
+    first
+}

@@ -8,8 +8,10 @@ use rand_pcg::Pcg64Mcg;
 
 use super::granting::{STARVED_BRINGERS_MAX, STARVED_MAX, STARVED_PIECES_MIN};
 use super::{LeaseCounts, Leases, STRETCHES_MAX, Speaker, Stretch, Terms};
+use crate::lid::Lid;
 
 const TTL: Duration = Duration::from_secs(10);
+const PIECE_LEN: u32 = 32 << 10;
 
 /// The leases of a swarm with so many pieces, and what hosts say.
 pub(super) struct Swarm {
@@ -20,13 +22,15 @@ pub(super) struct Swarm {
     pub(super) seeded: bool,
     second_hand: bool,
     pub(super) millis: u64,
+    pub(super) lid: Option<Lid>,
     random: Pcg64Mcg,
 }
 
 impl Swarm {
     pub(super) fn new(pieces: u32) -> Self {
         let (leases, counts, random) = (Leases::default(), LeaseCounts::default(), Pcg64Mcg::new(7));
-        Self { leases, counts, pieces, at_once: 1, seeded: false, second_hand: false, millis: 0, random }
+        let (at_once, seeded, second_hand, millis, lid) = (1, false, false, 0, None);
+        Self { leases, counts, pieces, at_once, seeded, second_hand, millis, lid, random }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -35,11 +39,18 @@ impl Swarm {
 
     pub(super) fn say(&mut self, host: u8, wish: &LeaseWish) -> Vec<PieceRange> {
         let now = self.now();
-        let mut terms = Terms { ttl: TTL, random: &mut self.random, counts: &mut self.counts };
+        let mut terms = Terms {
+            ttl: TTL,
+            random: &mut self.random,
+            counts: &mut self.counts,
+            lid: self.lid.as_mut(),
+            is_in_vain: false,
+        };
         let speaker = Speaker {
             address: address(host),
             complete: false,
             pieces: self.pieces,
+            piece_len: PIECE_LEN,
             at_once: self.at_once,
             seeded: self.seeded,
             second_hand: self.second_hand,
@@ -256,11 +267,13 @@ fn who_has_everything_holds_nothing() {
         address: address(1),
         complete: true,
         pieces: 8,
+        piece_len: 1,
         at_once: 1,
         seeded: true,
         second_hand: false,
     };
-    let mut terms = Terms { ttl: TTL, random: &mut Pcg64Mcg::new(1), counts: &mut LeaseCounts::default() };
+    let (random, counts) = (&mut Pcg64Mcg::new(1), &mut LeaseCounts::default());
+    let mut terms = Terms { ttl: TTL, random, counts, lid: None, is_in_vain: false };
     assert_eq!(swarm.leases.answer(&speaker, &wants(), Duration::ZERO, &mut terms), []);
     swarm.leases.check_invariants();
 }
@@ -410,4 +423,53 @@ fn what_a_holder_fetches_at_once_is_not_taken_from_it() {
     swarm.wait(1000);
     swarm.got(1, &[(0, 4)]);
     assert_eq!(swarm.wants(1), [], "the other is at it");
+}
+
+/// A lid of a piece in each of 250 ms, and stretches of one piece.
+fn lidded(pieces: u32) -> Swarm {
+    Swarm { lid: Some(Lid::new(4 * u64::from(PIECE_LEN))), ..Swarm::new(pieces) }
+}
+
+#[test]
+fn under_a_lid_nobody_is_leased_all_and_who_comes_later_gets_the_next() {
+    let mut swarm = lidded(8);
+    assert_eq!(swarm.wants(1), [(0, 1)]);
+    assert_eq!(swarm.wants(2), [], "the lid is reached");
+    swarm.wait(250);
+    assert_eq!(swarm.wants(2).len(), 1);
+    assert_eq!(swarm.wants(3), []);
+}
+
+#[test]
+fn under_a_lid_holders_keep_what_they_hold_and_hand_it_on() {
+    let mut swarm = lidded(8);
+    swarm.wants(1);
+    assert_eq!(swarm.wants(1), [(0, 1)], "asking again costs nothing");
+    swarm.leave(1);
+    swarm.wait(250);
+    assert_eq!(swarm.wants(2), [(0, 1)], "what a host that has gone held is free");
+}
+
+#[test]
+fn under_a_lid_first_copies_go_before_what_others_have() {
+    let mut swarm = lidded(4);
+    swarm.got(9, &[(0, 2)]);
+    swarm.wait(1000);
+    assert_eq!(swarm.wants_of(1, &[(2, 2)]).len(), 1);
+    assert_eq!(swarm.starves(2, &[(0, 2)]), [], "what is left is kept for first copies");
+    swarm.wait(100);
+    assert_eq!(swarm.starves(2, &[(0, 2)]), []);
+    assert_eq!(swarm.wants_of(3, &[(2, 2)]).len(), 1);
+    swarm.wait(1000);
+    assert_eq!(swarm.starves(2, &[(0, 2)]).len(), 1);
+}
+
+#[test]
+fn under_a_lid_nothing_is_taken_from_a_holder_that_brings_some() {
+    let mut swarm = Swarm { lid: Some(Lid::new(32 * u64::from(PIECE_LEN))), ..Swarm::new(4) };
+    assert_eq!(swarm.wants(1), [(0, 4)]);
+    assert_eq!(swarm.wants(2), []);
+    swarm.wait(9_000);
+    swarm.say(1, &LeaseWish::default());
+    assert_eq!(swarm.wants(2).len(), 1, "it has brought nothing");
 }

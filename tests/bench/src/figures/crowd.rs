@@ -26,6 +26,10 @@ const MESSAGES_TARGET: f64 = 2.0;
 /// What a host's process may take in a crowd, in megabytes.
 const MEMORY_TARGET_MB: f64 = 60.0;
 
+/// For how long the web seed may send at most so many times what the lid allows.
+const LID_WINDOW: Duration = Duration::from_secs(5);
+const LID_TARGET: f64 = 1.1;
+
 /// The same figures under other circumstances.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Other crowds than the usual ones")]
@@ -39,6 +43,9 @@ pub(crate) struct CrowdOptions {
     /// Another rate for the origin's line.
     #[arg(long, value_name = "MBIT")]
     origin_rate: Option<f64>,
+    /// A lid on what all hosts together take from the origin.
+    #[arg(long, value_name = "MBIT")]
+    lid: Option<f64>,
     /// Another rate for the first host's line.
     #[arg(long, value_name = "MBIT")]
     straggler: Option<f64>,
@@ -63,6 +70,7 @@ pub(crate) struct Scenario {
     hosts: usize,
     rate: f64,
     origin_rate: Option<f64>,
+    lid: Option<f64>,
     straggler: Option<f64>,
     packages: Transaction,
     spread: Duration,
@@ -80,6 +88,7 @@ impl Scenario {
             hosts: 20,
             rate: 20.0,
             origin_rate: None,
+            lid: None,
             straggler: None,
             packages: Transaction::Updates,
             spread: Duration::ZERO,
@@ -133,6 +142,11 @@ impl Scenario {
         Self { origin_rate: Some(4.0), ..Self::hard("crowd-slow-origin") }
     }
 
+    /// A lid on the origin far below its line.
+    pub(crate) fn lid() -> Self {
+        Self { lid: Some(8.0), time: Target::Under(1.5), ..Self::new("lid") }
+    }
+
     /// A quarter of the hosts is lost half-way.
     pub(crate) fn lost() -> Self {
         Self { lost: 5, time: Target::Under(2.0), ..Self::new("crowd-lost") }
@@ -148,6 +162,7 @@ impl Scenario {
         self.hosts = options.hosts.unwrap_or(self.hosts);
         self.rate = options.rate.unwrap_or(self.rate);
         self.origin_rate = options.origin_rate.or(self.origin_rate);
+        self.lid = options.lid.or(self.lid);
         self.straggler = options.straggler.or(self.straggler);
         self.packages = options.packages.unwrap_or(self.packages);
         self.spread = options.spread.map_or(self.spread, Duration::from_secs_f64);
@@ -174,6 +189,9 @@ impl Scenario {
         if let Some(rate) = self.origin_rate {
             text.push_str(&format!(", origin {rate} Mbit/s"));
         }
+        if let Some(rate) = self.lid {
+            text.push_str(&format!(", lid {rate} Mbit/s"));
+        }
         if let Some(rate) = self.straggler {
             text.push_str(&format!(", one host {rate} Mbit/s"));
         }
@@ -189,6 +207,7 @@ impl Scenario {
     fn run(&self, bench: &Bench, wanted: &Wanted, client: Client) -> anyhow::Result<Outcome> {
         let network = Network::new(&self.lines())?;
         let crowd = Crowd::new(&network, wanted, &bench.data).spread(self.spread).lose(self.lost);
+        let crowd = crowd.lid(self.lid.map(Rate::mbit));
         // The test support panics where a test would have failed; the other clients are still worth measuring.
         let outcome = catch_unwind(AssertUnwindSafe(|| crowd.run(client)));
         let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("it panicked: see above")))?;
@@ -256,6 +275,12 @@ fn report(board: &mut Scoreboard, scenario: &Scenario, what: &str, outcomes: &[O
     board.add(figure, "copies in the service's answers", &copies, scenario.copies);
     let copies = sample(Unit::Ratio, &Outcome::copies);
     board.add(figure, "copies at the origin's line", &copies, Target::None);
+    if let Some(lid) = scenario.lid {
+        let most = |outcome: &Outcome| outcome.web_seed.rate_max(LID_WINDOW).unwrap_or(f64::NAN);
+        let over = sample(Unit::Ratio, &|outcome| most(outcome) / Rate::mbit(lid).bytes_per_second());
+        let what = "the most that the web seed sent in five seconds, over the lid";
+        board.add(figure, what, &over, Target::Under(LID_TARGET));
+    }
     let messages = sample(Unit::Percent, &|outcome| 100.0 * outcome.messages_share().unwrap_or(f64::NAN));
     board.add(figure, "messages between hosts, of what they gave", &messages, Target::Under(MESSAGES_TARGET));
     let memory = sample(Unit::Megabytes, &|outcome| outcome.peak_memory() as f64 / 1e6);

@@ -33,7 +33,7 @@ fn lease(
     let (peer_id, address, pieces) = (PeerId([host as u8; 20]), address(host), packages * PIECES);
     let piece_len = PieceLen::Small;
     let asked = LeaseQuestion { info_hash, peer_id, address, pieces, piece_len, wish };
-    let lease = tracker.lease(&asked, seconds(1)).expect("it is listed");
+    let lease = tracker.lease(&asked, seconds(1)).expect("it is listed").pieces;
     tracker.check_invariants();
     lease
 }

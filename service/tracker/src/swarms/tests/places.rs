@@ -74,7 +74,7 @@ fn lease(swarms: &mut Swarms, host: &str, lacks: &[PieceRange]) -> Vec<PieceRang
         piece_len: PieceLen::Large,
         wish: &wish,
     };
-    swarms.lease(&question, Duration::ZERO).expect("a listed host")
+    swarms.lease(&question, Duration::ZERO).expect("a listed host").pieces
 }
 
 #[test]
