@@ -231,7 +231,7 @@ fn it_goes_when_nobody_needs_it_and_not_before() {
 fn it_stays_while_it_is_needed() {
     let site = site();
     let server = proxy::before(site.service.addr(), |request, answer| match Part::of(request) {
-        Part::Package => answer.slow(3_000, Duration::from_millis(30)),
+        Part::Package => answer.slow(1_000, Duration::from_millis(30)),
         _ => answer,
     });
     let agent = Agent::with_config("seed_min = 0\nidle_timeout = 1\n");

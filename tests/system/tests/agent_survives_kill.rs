@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use pkgtorrent_protocol::control::FetchEvent;
@@ -149,15 +150,14 @@ fn what_is_there_and_right_is_not_downloaded_again() {
         ("damaged.rpm", 900_000, true),
     ] {
         let site = Site::start(&[(name, size)], "");
-        let slow = proxy::before(site.service.addr(), |request, answer| {
-            match Part::of(request) == Part::Package {
-                // Most of each answer, and then nothing, so that no download is ever whole.
-                true => {
-                    let len = answer.clone().encode().len();
-                    answer.cut(len / 5, Then::Hang)
-                }
-                false => answer,
+        let answers = AtomicU32::new(0);
+        let slow = proxy::before(site.service.addr(), move |request, answer| {
+            // Two whole answers, and most of each other one, so that no download is ever whole.
+            if Part::of(request) == Part::Package && answers.fetch_add(1, Ordering::Relaxed) >= 2 {
+                let len = answer.clone().encode().len();
+                return answer.cut(len / 5, Then::Hang);
             }
+            answer
         });
         let agent = Agent::new();
         let wants = agent.wants(&site.packages);

@@ -160,11 +160,12 @@ fn a_plan_leads_nowhere_else() {
 
 #[test]
 fn a_redirect_leads_nowhere_else() {
-    let lab = Lab::new();
     let trap = Trap::new();
     for (part, reason) in
         [(Part::Plan, "302 Found"), (Part::Info, "302 Found"), (Part::Package, "refuses to send it")]
     {
+        // Each with a tracker of its own: on one, the host before would be waited for as a peer.
+        let lab = Lab::new();
         let target = trap.url();
         let redirecting = proxy::before(lab.service(), move |request, passed| {
             if Part::of(request) == part { Answer::new(302, "").header("Location", &target) } else { passed }

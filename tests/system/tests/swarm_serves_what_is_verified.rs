@@ -1,6 +1,7 @@
 //! No byte of an unverified piece is ever served: a host that is asked for what it does not have says no.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use pkgtorrent_protocol::metainfo::BundleInfo;
@@ -10,7 +11,7 @@ use pkgtorrent_system_tests::fake_peer::Wire;
 use pkgtorrent_system_tests::site::Site;
 use pkgtorrent_test_support::process::wait_for;
 use pkgtorrent_test_support::proxy::{self, Part};
-use pkgtorrent_test_support::server::{Answer, Then};
+use pkgtorrent_test_support::server::{Answer, Received, Then};
 use pkgtorrent_test_support::{Agent, Server, ask};
 
 /// The length of the bundle's pieces.
@@ -61,20 +62,33 @@ fn call(agent: &Agent, info_hash: InfoHash) -> Wire {
     Wire::call(agent, info_hash, PeerId([b'x'; 20])).expect("it lets a peer in")
 }
 
-/// An origin that sends this much of a package, once, with one piece wrong.
+/// An origin that sends the beginning of a package, with one piece wrong, and nothing that it sent before.
 fn origin(site: &Site) -> Server {
-    let is_first = AtomicBool::new(true);
+    let sent: Mutex<BTreeSet<usize>> = Mutex::default();
     proxy::before(site.service.addr(), move |request, answer| match (Part::of(request), answer) {
         (Part::Package, Answer::Response { status, headers, mut body }) => {
-            if !is_first.swap(false, Ordering::Relaxed) {
+            let start = first_asked(request);
+            let is_new = sent.lock().expect("no panic").insert(start);
+            // Of the wrong piece alone.
+            if start > SENT_LEN || !is_new || start == WRONG_PIECE as usize * PIECE_LEN {
                 return Answer::Hang;
             }
-            body[WRONG_PIECE as usize * PIECE_LEN] ^= 1;
-            let missing = body.len() - SENT_LEN;
-            Answer::Response { status, headers, body }.cut(missing, Then::Hang)
+            let wrong = WRONG_PIECE as usize * PIECE_LEN;
+            if let Some(byte) = wrong.checked_sub(start).and_then(|offset| body.get_mut(offset)) {
+                *byte ^= 1;
+            }
+            let missing = (start + body.len()).saturating_sub(SENT_LEN);
+            let answer = Answer::Response { status, headers, body };
+            if missing > 0 { answer.cut(missing, Then::Hang) } else { answer }
         }
         (_, answer) => answer,
     })
+}
+
+/// Where the bytes begin that a request is for.
+fn first_asked(request: &Received) -> usize {
+    let range = request.header("range").and_then(|range| range.strip_prefix("bytes="));
+    range.and_then(|range| range.split('-').next()?.parse().ok()).unwrap_or(0)
 }
 
 #[test]
