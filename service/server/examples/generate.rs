@@ -27,7 +27,7 @@ fn service_page() -> anyhow::Result<String> {
     clap_mangen::Man::new(Args::command()).section("8").date("").render(&mut page)?;
     let mut page = String::from_utf8(page)?;
     page.push_str(
-        ".SH FILES\n.TP\n\\fI/etc/pkgtorrent/pkgtorrent\\-service.conf\\fR\nThe configuration: see\n\
+        ".SH FILES\n.TP\n\\fI/etc/pkgtorrent/service.toml\\fR\nThe configuration: see\n\
          .BR pkgtorrent\\-service.conf (5).\n.TP\n\\fI/var/lib/pkgtorrent\\-service\\fR\n\
          What is remembered between runs. It can be deleted while the service does not run.\n\
          .SH EXIT STATUS\n0 after an end that was asked for, 1 when the service cannot run, 2 for a wrong command line\n\
@@ -41,7 +41,7 @@ fn conf_page() -> String {
     let mut page = String::from(
         ".TH PKGTORRENT\\-SERVICE.CONF 5\n.SH NAME\npkgtorrent\\-service.conf \\- configuration of pkgtorrent\\-service\n\
          .SH DESCRIPTION\nTOML: a key and its value on each line. Unknown keys are refused. Files named\n\
-         .I *.conf\nin the directory\n.I pkgtorrent\\-service.conf.d\nbeside it override it, in the order of their names; \
+         .I *.toml\nin the directory\n.I service.toml.d\nbeside it override it, in the order of their names; \
          the command line overrides all.\n",
     );
     page.push_str(&manual_section(KEY_DOCS));

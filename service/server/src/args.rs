@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 
-    /// The configuration file [default: /etc/pkgtorrent/pkgtorrent-service.conf, if it is there]
+    /// The configuration file [default: /etc/pkgtorrent/service.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

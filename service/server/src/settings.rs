@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::rate::MaxRate;
 
 /// Where the configuration is read from when no other file is named, if it is there.
-pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/pkgtorrent-service.conf";
+pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/service.toml";
 
 keys! {
     /// The directory whose repositories are served. Every directory below it with `repodata/repomd.xml` is a
@@ -251,7 +251,7 @@ fn accel_redirect(location: &str) -> Result<Option<String>, SettingsError> {
 pub fn default_file() -> String {
     pkgtorrent_settings::default_file(
         "Configuration of pkgtorrent-service, in TOML. Every key is shown with its default, the root with an example.\n\
-         Drop-ins in the directory of the same name with .d behind it, *.conf, override it.",
+         Drop-ins in the directory of the same name with .d behind it, *.toml, override it.",
         KEY_DOCS,
     )
 }
