@@ -1,9 +1,10 @@
 //! Six hosts want the same packages in the same moment, each on a line of its own, and every one of them gets them.
 
+mod mirror;
+
 use std::time::Duration;
 
-use pkgtorrent_fleet::{Client, Crowd, Lines, Network, Rate, Wanted};
-use pkgtorrent_test_support::{Repository, Rpm};
+use pkgtorrent_fleet::{Client, Crowd, Lines, Network, Rate};
 
 /// How many hosts there are.
 const HOSTS: usize = 6;
@@ -14,14 +15,7 @@ const SIZES: [u64; 9] = [20_000, 60_000, 200_000, 500_000, 700_000, 900_000, 1_4
 #[test]
 fn a_crowd_gets_its_packages_over_shaped_lines() {
     let directory = tempfile::tempdir().expect("a directory");
-    let root = directory.path().join("root");
-    let repository = Repository::create(root.join("repository"));
-    for (number, size) in (1_u64..).zip(SIZES) {
-        repository.add(&Rpm::new(&format!("package-{number}")).size(size).seed(number));
-    }
-    repository.index();
-    let wanted = Wanted::open(&root, "repository").expect("packages");
-    assert_eq!(wanted.bytes(), 8_000_000);
+    let wanted = mirror::packages(directory.path(), &SIZES);
 
     let network = Network::new(&Lines::even(HOSTS, Rate::mbit(20.0))).expect("a network");
     // Also checks that every host has the mirror's bytes where it wanted them.

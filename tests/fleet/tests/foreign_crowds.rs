@@ -2,8 +2,9 @@
 //!
 //! librqbit is left out: it is built for measuring only.
 
-use pkgtorrent_fleet::{Client, Crowd, Lines, Network, Outcome, Rate, Wanted};
-use pkgtorrent_test_support::{Repository, Rpm};
+mod mirror;
+
+use pkgtorrent_fleet::{Client, Crowd, Lines, Network, Outcome, Rate};
 
 /// How many hosts there are.
 const HOSTS: usize = 3;
@@ -13,13 +14,7 @@ const SIZES: [u64; 3] = [50_000, 250_000, 700_000];
 
 fn outcome(client: Client) -> Outcome {
     let directory = tempfile::tempdir().expect("a directory");
-    let root = directory.path().join("root");
-    let repository = Repository::create(root.join("repository"));
-    for (number, size) in (1_u64..).zip(SIZES) {
-        repository.add(&Rpm::new(&format!("package-{number}")).size(size).seed(number));
-    }
-    repository.index();
-    let wanted = Wanted::open(&root, "repository").expect("packages");
+    let wanted = mirror::packages(directory.path(), &SIZES);
     let network = Network::new(&Lines::even(HOSTS, Rate::mbit(50.0))).expect("a network");
     let outcome = Crowd::new(&network, &wanted, directory.path()).run(client).expect("a crowd");
     assert!(outcome.hosts.iter().all(|host| host.took.is_some()), "{outcome:?}");

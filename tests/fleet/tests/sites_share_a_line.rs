@@ -1,7 +1,8 @@
 //! Two sites with a thin line between them: each piece goes over it about once, whichever hosts want it.
 
-use pkgtorrent_fleet::{Client, Crowd, Lines, Network, Rate, Wanted};
-use pkgtorrent_test_support::{Repository, Rpm};
+mod mirror;
+
+use pkgtorrent_fleet::{Client, Crowd, Lines, Network, Rate};
 
 /// How many hosts each site has.
 const HOSTS: usize = 3;
@@ -12,14 +13,7 @@ const SIZES: [u64; 5] = [20_000, 280_000, 700_000, 1_000_000, 2_000_000];
 #[test]
 fn a_far_site_costs_its_line_one_copy() {
     let directory = tempfile::tempdir().expect("a directory");
-    let root = directory.path().join("root");
-    let repository = Repository::create(root.join("repository"));
-    for (number, size) in (1_u64..).zip(SIZES) {
-        repository.add(&Rpm::new(&format!("package-{number}")).size(size).seed(number));
-    }
-    repository.index();
-    let wanted = Wanted::open(&root, "repository").expect("packages");
-    assert_eq!(wanted.bytes(), 4_000_000);
+    let wanted = mirror::packages(directory.path(), &SIZES);
 
     let lines = Lines::even(2 * HOSTS, Rate::mbit(20.0)).far(HOSTS, Rate::mbit(5.0));
     let network = Network::new(&lines).expect("a network");
