@@ -21,10 +21,10 @@
 //! actions, in the agent and in a simulator. One owner calls; there is no lock inside.
 //!
 //! Each decision is one method: what to ask peers for (`picking.rs`, `rarity.rs`), how much (`link.rs`), whom to give
-//! (`uploads.rs`), when the origin is asked although there are peers (`guide.rs`, `lid.rs`), what peers of other sites are asked for
-//! (`far.rs`), which file and source are next
-//! (`asking.rs`, `sources.rs`), how much of it (`share.rs`), how long a source is left alone (`source.rs`), who is to blame
-//! (`peers.rs`), when a file is given up (`report.rs`). What was decided is in the journal (`journal.rs`).
+//! (`uploads.rs`), when the origin is asked although there are peers (`guide.rs`, `lid.rs`), what peers of other sites are
+//! asked for (`far.rs`), which file and source are next (`asking.rs`, `sources.rs`), how much of it (`share.rs`), how long
+//! a source is left alone (`source.rs`), who is to blame (`peers.rs`), when a file is given up (`report.rs`). What was
+//! decided is in the journal (`journal.rs`).
 
 mod action;
 mod asking;

@@ -162,7 +162,8 @@ impl Tracker {
     /// that `bundler` forms. A bundle that is known already is revived and not made again. Where the packages have more
     /// live homes than suit one host, the smaller of these are merged, which moves packages that were not asked for as
     /// well: all that `bundler` says can move. What is known of their first copies and of who has them moves along, so that
-    /// whoever asks next is introduced to hosts of the old home, which [`Self::moved`] tells to follow. A package without pieces, or with too many for any bundle, is in no share.
+    /// whoever asks next is introduced to hosts of the old home, which [`Self::moved`] tells to follow. A package without
+    /// pieces, or with too many for any bundle, is in no share.
     ///
     /// Bundles beyond `bundles_max` are dropped first, but none that is in the result: a single call for more bundles
     /// than that exceeds it.

@@ -169,27 +169,45 @@ impl Host {
     /// dnf for this host, which asks before it does anything.
     #[must_use]
     pub fn asking_command(&self) -> Command {
-        let (program, also) = match self.manager {
-            Manager::Dnf4 => ("dnf", [("persistdir", "persist"), ("pluginpath", "plugins")]),
-            Manager::Dnf5 => ("dnf5", [("system_cachedir", "cache"), ("pluginpath", "plugins")]),
-        };
+        let program = if self.manager == Manager::Dnf4 { "dnf" } else { "dnf5" };
         let mut command = self.manager.program(program, self.directory.path());
         command.arg("--releasever=1");
         command.arg(format!("--config={}", self.path("etc/dnf.conf").display()));
         command.arg(format!("--installroot={}", self.path("root").display()));
-        let of_both = [
-            ("reposdir", "etc/repos"),
-            ("varsdir", "etc/vars"),
-            ("pluginconfpath", "etc/plugins"),
-            ("cachedir", "cache"),
-            ("logdir", "log"),
-        ];
-        for (option, name) in of_both.into_iter().chain(also) {
-            command.arg(format!("--setopt={option}={}", self.path(name).display()));
+        for (option, path) in self.directories() {
+            command.arg(format!("--setopt={option}={}", path.display()));
         }
         // The plugin's source is a copy: its compiled form would be left in the host's directory and read from there.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command
+    }
+
+    /// Dnf's options that name directories, and where those are on this host.
+    fn directories(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        let of_manager = match self.manager {
+            Manager::Dnf4 => ("persistdir", "persist"),
+            Manager::Dnf5 => ("system_cachedir", "cache"),
+        };
+        let named = [
+            ("reposdir", "etc/repos"),
+            ("varsdir", "etc/vars"),
+            ("pluginconfpath", "etc/plugins"),
+            ("pluginpath", "plugins"),
+            ("cachedir", "cache"),
+            ("logdir", "log"),
+            of_manager,
+        ];
+        named.into_iter().map(|(option, name)| (option, self.path(name)))
+    }
+
+    /// What the command line would be told, as a section of a configuration file for those who have none.
+    #[must_use]
+    pub fn section(&self, name: &str) -> String {
+        let mut text = format!("[{name}]\ngpgcheck = 0\nmodule_platform_id = platform:test\n");
+        for (option, path) in self.directories() {
+            text.push_str(&format!("{option} = {}\n", path.display()));
+        }
+        text
     }
 
     fn rpm(&self) -> Command {

@@ -257,19 +257,7 @@ fn ansible() {
     let home = host.path("home");
     fs::create_dir_all(&home).expect("a home");
     // The module takes no path of plugins or repositories: they are in the configuration file.
-    let mut text = String::from("[main]\ngpgcheck = 0\n");
-    for (option, directory) in [
-        ("reposdir", "etc/repos"),
-        ("varsdir", "etc/vars"),
-        ("pluginconfpath", "etc/plugins"),
-        ("pluginpath", "plugins"),
-        ("cachedir", "cache"),
-        ("system_cachedir", "cache"),
-        ("logdir", "log"),
-    ] {
-        text.push_str(&format!("{option} = {}\n", host.path(directory).display()));
-    }
-    host.write("ansible.conf", &text);
+    host.write("ansible.conf", &host.section("main"));
     let task = format!(
         "name=tool state=present installroot={} conf_file={} disable_gpg_check=true releasever=1",
         host.path("root").display(),

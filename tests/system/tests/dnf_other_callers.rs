@@ -62,23 +62,6 @@ impl Lab {
         Self { host, service, mirror, size: new.size, _directory: directory }
     }
 
-    /// What dnf's command line would be told, as a section of a configuration file.
-    fn section(&self, name: &str) -> String {
-        let mut text = format!("[{name}]\ngpgcheck = 0\nmodule_platform_id = platform:test\n");
-        for (option, directory) in [
-            ("reposdir", "etc/repos"),
-            ("varsdir", "etc/vars"),
-            ("pluginconfpath", "etc/plugins"),
-            ("pluginpath", "plugins"),
-            ("cachedir", "cache"),
-            ("persistdir", "persist"),
-            ("logdir", "log"),
-        ] {
-            text.push_str(&format!("{option} = {}\n", self.host.path(directory).display()));
-        }
-        text
-    }
-
     fn python(&self, script: &str, arguments: &[&str]) {
         let mut command = as_root(Path::new("/usr/bin/python3"));
         command.env("PYTHONDONTWRITEBYTECODE", "1").arg("-c").arg(script).args(arguments);
@@ -101,7 +84,7 @@ impl Lab {
 #[test]
 fn a_user_of_the_api_without_a_command_line() {
     let lab = Lab::new();
-    lab.host.write("api.conf", &lab.section("main"));
+    lab.host.write("api.conf", &lab.host.section("main"));
     let (conf, root) = (lab.host.path("api.conf"), lab.host.path("root"));
     lab.python(API_USER, &[&conf.to_string_lossy(), &root.to_string_lossy()]);
     lab.assert_installed_through_the_service(0);
@@ -116,7 +99,7 @@ fn dnf_automatic() {
     let conf = format!(
         "[commands]\nupgrade_type = default\ndownload_updates = yes\napply_updates = yes\nnetwork_online_timeout = 0\n\
          [emitters]\nemit_via = stdio\n{}installroot = {}\n",
-        lab.section("base"),
+        lab.host.section("base"),
         root.display()
     );
     lab.host.write("automatic.conf", &conf);
@@ -127,7 +110,7 @@ fn dnf_automatic() {
 #[test]
 fn ansible() {
     let lab = Lab::new();
-    lab.host.write("ansible.conf", &lab.section("main"));
+    lab.host.write("ansible.conf", &lab.host.section("main"));
     let home = lab.host.path("home");
     std::fs::create_dir_all(&home).expect("a home");
     let task = format!(
