@@ -102,8 +102,8 @@ impl GetAnnounce {
             match key {
                 "info_hash" => info_hash = Some(InfoHash(twenty_bytes("info_hash", value)?)),
                 "peer_id" => peer_id = Some(PeerId(twenty_bytes("peer_id", value)?)),
-                "port" => port = Some(number("port", value)?),
-                "left" => left = number("left", value)?,
+                "port" => port = Some(parsed("port", value)?),
+                "left" => left = parsed("left", value)?,
                 // Clients ask for -1 or absurd numbers of peers; the tracker has its own limit.
                 "numwant" => wanted = value.parse().ok(),
                 "event" => event = event_of(value)?,
@@ -174,7 +174,7 @@ pub(crate) fn twenty_bytes(key: &'static str, value: &str) -> Result<[u8; 20], A
     bytes.try_into().map_err(|_| AnnounceError::Invalid { key, value: abridged(value) })
 }
 
-pub(crate) fn number<T: std::str::FromStr>(key: &'static str, value: &str) -> Result<T, AnnounceError> {
+pub(crate) fn parsed<T: std::str::FromStr>(key: &'static str, value: &str) -> Result<T, AnnounceError> {
     value.parse().map_err(|_| AnnounceError::Invalid { key, value: abridged(value) })
 }
 

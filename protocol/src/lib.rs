@@ -11,6 +11,7 @@ pub mod announce;
 pub mod bencode;
 pub mod control;
 pub mod digest;
+pub mod group;
 pub mod identity;
 pub mod layout;
 pub mod metainfo;
@@ -23,6 +24,7 @@ pub mod socket;
 pub mod wire;
 
 pub use digest::{Algorithm, DigestError, PackageDigest, Sha256Digest};
+pub use group::HostGroup;
 pub use identity::{InfoHash, PeerId};
 pub use layout::{BundleLayout, PieceLen};
 pub use path::FileName;

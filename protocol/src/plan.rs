@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::announce::{self, AnnounceError, PieceRange};
 use crate::digest::PackageDigest;
+use crate::group::HostGroup;
 use crate::identity::{InfoHash, PeerId};
 use crate::peers::CompactPeers;
 use crate::set::SetDigest;
@@ -39,10 +40,13 @@ pub struct SetRequest {
     /// Whether the asker reads [`CompactPeers`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compact: bool,
+    /// The group that the asker's operator put it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<HostGroup>,
 }
 
 /// Who asks for a plan, as the query of `GET sets/{digest}` says it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AskerQuery {
     /// The port on which the asker listens for peers.
     pub port: Option<u16>,
@@ -50,6 +54,8 @@ pub struct AskerQuery {
     pub peer_id: Option<PeerId>,
     /// Whether the asker reads [`CompactPeers`], said as `compact=1`.
     pub compact: bool,
+    /// The group that the asker's operator put it in.
+    pub group: Option<HostGroup>,
 }
 
 impl AskerQuery {
@@ -58,9 +64,10 @@ impl AskerQuery {
         let mut asker = Self::default();
         for (key, value) in announce::parameters(query)? {
             match key {
-                "port" => asker.port = Some(announce::number("port", value)?),
+                "port" => asker.port = Some(announce::parsed("port", value)?),
                 "peer_id" => asker.peer_id = Some(peer_id(value)?),
                 "compact" => asker.compact = value == "1",
+                "group" => asker.group = Some(announce::parsed("group", value)?),
                 _ => {}
             }
         }
@@ -73,7 +80,8 @@ impl AskerQuery {
         let port = self.port.map(|port| format!("port={port}"));
         let peer_id = self.peer_id.map(|peer_id| format!("peer_id={peer_id}"));
         let compact = self.compact.then(|| "compact=1".to_owned());
-        [port, peer_id, compact].into_iter().flatten().collect::<Vec<_>>().join("&")
+        let group = self.group.as_ref().map(|group| format!("group={group}"));
+        [port, peer_id, compact, group].into_iter().flatten().collect::<Vec<_>>().join("&")
     }
 }
 
@@ -147,6 +155,9 @@ pub struct Policy {
     /// Seconds after which a lease that was not renewed goes to another host. Zero: this service leases nothing.
     #[serde(default)]
     pub lease_ttl: u32,
+    /// Bytes that this host may send to others in a second at most. Zero: it gives nothing, and is named to nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_limit: Option<u64>,
 }
 
 #[cfg(test)]
@@ -162,7 +173,7 @@ mod tests {
             peers in proptest::collection::vec(any::<([u8; 16], u16)>(), 0..9),
             lease in proptest::collection::vec(any::<(u32, u32)>(), 0..3), unknown in proptest::collection::vec(any::<[u8; 32]>(), 0..3),
             site in proptest::collection::vec(any::<[u8; 4]>(), 0..3), second_hand in any::<bool>(),
-            ask_again in any::<Option<u32>>(),
+            ask_again in any::<Option<u32>>(), upload_limit in any::<Option<u64>>(),
         ) {
             let plan = Plan {
                 version: VERSION,
@@ -177,7 +188,7 @@ mod tests {
                 web_seeds: vec!["http://mirror.example/pkgtorrent/v1/webseed/".into()],
                 torrents: "http://mirror.example/pkgtorrent/v1/torrents/".into(),
                 announce: "http://mirror.example/pkgtorrent/v1/announce".into(),
-                policy: Policy { announce_interval: 60, lease_ttl: 10 },
+                policy: Policy { announce_interval: 60, lease_ttl: 10, upload_limit },
                 site: site.iter().map(|&ip| IpNet::from(std::net::IpAddr::from(ip))).collect(),
             };
             let json = serde_json::to_vec(&plan).expect("encodes");
@@ -192,6 +203,7 @@ mod tests {
                 port,
                 peer_id: id.map(PeerId),
                 compact,
+                group: id.map(|_| "laptops".parse().expect("a group")),
             };
             let json = serde_json::to_vec(&request).expect("encodes");
             prop_assert_eq!(serde_json::from_slice::<SetRequest>(&json).expect("parses"), request);
@@ -201,19 +213,25 @@ mod tests {
     #[test]
     fn an_asker_is_read_in_every_form_of_its_name() {
         let id = PeerId(*b"-XX0001-abcdefghijkl");
-        let asker = AskerQuery { port: Some(6881), peer_id: Some(id), compact: false };
-        let reads_compact = AskerQuery { compact: true, ..asker };
-        for asker in [asker, reads_compact] {
+        let asker = AskerQuery { port: Some(6881), peer_id: Some(id), ..AskerQuery::default() };
+        let reads_compact = AskerQuery { compact: true, ..asker.clone() };
+        let of_group = AskerQuery { group: Some("vpn-2.west".parse().expect("a group")), ..asker.clone() };
+        for asker in [asker.clone(), reads_compact, of_group] {
             assert_eq!(AskerQuery::parse(&asker.to_query()), Ok(asker));
         }
         for name in ["-XX0001-abcdefghijkl", "%2dXX0001-abcdefghijkl", &id.to_string()] {
-            assert_eq!(AskerQuery::parse(&format!("x=y&peer_id={name}&port=6881")), Ok(asker), "{name}");
+            assert_eq!(
+                AskerQuery::parse(&format!("x=y&peer_id={name}&port=6881")),
+                Ok(asker.clone()),
+                "{name}"
+            );
         }
         let raw = AskerQuery::parse(&format!("peer_id={}", "%ff".repeat(20)));
         assert_eq!(raw, Ok(AskerQuery { peer_id: Some(PeerId([0xff; 20])), ..AskerQuery::default() }));
         assert_eq!(AskerQuery::parse(""), Ok(AskerQuery::default()));
         assert!(AskerQuery::parse("port=65536").is_err());
         assert!(AskerQuery::parse("peer_id=short").is_err());
+        assert!(AskerQuery::parse("group=a%20b").is_err());
     }
 
     #[test]
@@ -227,7 +245,11 @@ mod tests {
         assert_eq!(bundle.ask_again, None);
         assert_eq!(serde_json::to_string(&bundle).expect("encodes"), old);
         let policy: Policy = serde_json::from_str(r#"{"announce_interval":60}"#).expect("parses");
-        assert_eq!(policy, Policy { announce_interval: 60, lease_ttl: 0 });
+        assert_eq!(policy, Policy { announce_interval: 60, lease_ttl: 0, upload_limit: None });
+        assert_eq!(
+            serde_json::to_string(&policy).expect("encodes"),
+            r#"{"announce_interval":60,"lease_ttl":0}"#
+        );
     }
 
     #[test]

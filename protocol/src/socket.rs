@@ -173,6 +173,8 @@ pub struct AgentStatus {
     /// The port on which other hosts reach it, if they do.
     #[serde(default)]
     pub port: Option<u16>,
+    /// Bytes that other hosts get in a second at most; zero if they get nothing now.
+    pub upload_limit: Option<u64>,
     /// What is being downloaded.
     pub downloads: Vec<DownloadStatus>,
     /// What was decided lately, the oldest first: who was asked, why something waited, when the origin was fallen back to.

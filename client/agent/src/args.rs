@@ -260,7 +260,7 @@ mod tests {
             let mut args = parsed(line).expect(line);
             args.config = Some(file.clone());
             let settings = args.settings().expect(line);
-            assert_eq!(settings.seed_min.as_secs(), 4, "{line}");
+            assert_eq!(settings.seeding.min.as_secs(), 4, "{line}");
             let service = match settings.service {
                 Service::Url(url) => url,
                 other => format!("{other:?}"),

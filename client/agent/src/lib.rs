@@ -5,6 +5,7 @@ pub mod command;
 pub mod control;
 pub mod engine;
 pub mod files;
+pub mod hours;
 pub mod log;
 mod memory;
 pub mod origin;

@@ -10,10 +10,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use pkgtorrent_protocol::HostGroup;
+use pkgtorrent_protocol::group::NoGroup;
 use pkgtorrent_protocol::networks::default_peer_networks;
 use pkgtorrent_settings::{SettingsError, keys, seconds, wrong};
+use pkgtorrent_swarm::Seeding;
 use reqwest::Url;
 use serde::Deserialize;
+
+use crate::hours::Hours;
 
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/agent.toml";
@@ -52,6 +57,12 @@ keys! {
     peer_connections: usize = "200",
     /// Bytes that are sent to other hosts in a second at most, over all connections. 0 means no limit.
     upload_limit: u64 = "0",
+    /// Times of day, by this host's clock, in which it gives to other hosts, for example `["18:00-08:00", "12:00-13:00"]`.
+    /// At others it takes from them and gives nothing. Empty means at any time.
+    upload_hours: Hours = "[]",
+    /// The group that this host is in, for services that have rules for groups: letters, digits, dots, dashes and
+    /// underscores. Empty means none.
+    group: Group = r#""""#,
     /// Bytes that are taken from other hosts in a second at most, over all connections. 0 means no limit. Web seeds are
     /// not held back.
     download_limit: u64 = "0",
@@ -67,8 +78,12 @@ keys! {
     /// Bytes that stay free on the store's file system: the store shrinks before they are touched. 0 means 5 % of the
     /// file system, but at most 1 GiB.
     free_space_min: u64 = "0",
-    /// Seconds that the agent keeps sharing after a package was last wanted on this host.
+    /// Seconds that the agent keeps sharing at least after a package was last wanted on this host.
     seed_min: u64 = "900",
+    /// Seconds that it keeps sharing at most. Each host shares each set for a time of its own between the two: ever fewer
+    /// of them stay, so that a set is still there hours after a burst, and not the same ones for every set. Equal to
+    /// `seed_min`, all leave after that time; where it is not set, it is a day or `seed_min` if that is more.
+    seed_max: u64 = "86400",
     /// Seconds after which an agent that has nothing to do and need not share any longer ends.
     idle_timeout: u64 = "60",
     /// The most connections at once to one web seed.
@@ -99,6 +114,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Which hosts those are, and how much they get.
     pub peers: PeerSettings,
+    /// When other hosts get anything.
+    pub upload_hours: Hours,
+    /// The group that services know this host by.
+    pub group: Option<HostGroup>,
     /// Whether an agent may be left running.
     pub background: Background,
     /// The user that root runs the agent as.
@@ -107,8 +126,8 @@ pub struct Settings {
     pub allowed_users: Vec<String>,
     /// How much the store may take.
     pub store: StoreLimits,
-    /// How long the agent shares after the last use.
-    pub seed_min: Duration,
+    /// How long the agent shares what it has.
+    pub seeding: Seeding,
     /// How long it then waits for something to do.
     pub idle_timeout: Duration,
     /// How services and web seeds are reached.
@@ -132,6 +151,11 @@ pub struct PeerSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Listen(pub SocketAddr);
+
+/// A group, or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Group(pub Option<HostGroup>);
 
 /// Which service is asked for plans.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -284,6 +308,18 @@ impl TryFrom<String> for Service {
     }
 }
 
+impl TryFrom<String> for Group {
+    type Error = NoGroup;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() {
+            Ok(Self(None))
+        } else {
+            HostGroup::try_from(text).map(|group| Self(Some(group)))
+        }
+    }
+}
+
 impl TryFrom<String> for Proxy {
     type Error = AddressError;
 
@@ -294,6 +330,18 @@ impl TryFrom<String> for Proxy {
             url => http_url(url).map(|url| Self::Url(url.into())),
         }
     }
+}
+
+/// How long the agent shares, from the shortest and the longest time.
+fn seeding(min: Option<u64>, max: Option<u64>) -> Result<Seeding, SettingsError> {
+    let min = seconds("seed_min", min, 900, 0..=STAY_MAX)?;
+    let is_set = max.is_some();
+    let max = seconds("seed_max", max, 86_400, 0..=STAY_MAX)?;
+    if is_set && max < min {
+        let (min, max) = (min.as_secs(), max.as_secs());
+        return Err(wrong("seed_max", format!("{max} seconds are less than seed_min, {min}")));
+    }
+    Ok(Seeding { min, max: max.max(min) })
 }
 
 fn http_url(text: &str) -> Result<Url, AddressError> {
@@ -339,11 +387,13 @@ impl Keys {
                 upload_limit: self.upload_limit.unwrap_or(0),
                 download_limit: self.download_limit.unwrap_or(0),
             },
+            upload_hours: self.upload_hours.unwrap_or_default(),
+            group: self.group.unwrap_or_default().0,
             background: self.background.unwrap_or_default(),
             user: name,
             allowed_users,
             store: StoreLimits { max_bytes, free_space_min: self.free_space_min.filter(|&bytes| bytes > 0) },
-            seed_min: seconds("seed_min", self.seed_min, 900, 0..=STAY_MAX)?,
+            seeding: seeding(self.seed_min, self.seed_max)?,
             idle_timeout: seconds("idle_timeout", self.idle_timeout, 60, 1..=STAY_MAX)?,
             origin,
         })
@@ -481,12 +531,15 @@ mod tests {
             peer_connections = 7
             upload_limit = 8
             download_limit = 9
+            upload_hours = ["22:00-06:00"]
+            group = "laptops"
             background = "never"
             user = "carrier"
             allowed_users = ["alice"]
             store_max_bytes = 1000
             free_space_min = 7
             seed_min = 0
+            seed_max = 2
             idle_timeout = 1
             origin_connections = 2
             origin_hosts = ["CDN.example.com", "[2001:db8::1]:8080"]
@@ -507,11 +560,13 @@ mod tests {
                 upload_limit: 8,
                 download_limit: 9,
             },
+            upload_hours: vec!["22:00-06:00".to_owned()].try_into().expect("hours"),
+            group: Some("laptops".parse().expect("a group")),
             background: Background::Never,
             user: "carrier".to_owned(),
             allowed_users: vec!["alice".to_owned()],
             store: StoreLimits { max_bytes: 1000, free_space_min: Some(7) },
-            seed_min: Duration::ZERO,
+            seeding: Seeding { min: Duration::ZERO, max: Duration::from_secs(2) },
             idle_timeout: Duration::from_secs(1),
             origin: OriginSettings {
                 connections: 2,
@@ -574,6 +629,9 @@ mod tests {
             "peer_connections = 513",
             "upload_limit = -1",
             "download_limit = 1.5",
+            r#"upload_hours = ["8-18"]"#,
+            r#"upload_hours = "08:00-18:00""#,
+            r#"group = "a b""#,
             r#"background = "sometimes""#,
             r#"user = """#,
             r#"user = "a:b""#,
@@ -581,6 +639,8 @@ mod tests {
             "store_max_bytes = 0",
             "store_max_bytes = -1",
             "seed_min = 2592001",
+            "seed_max = 2592001",
+            "seed_max = 899",
             "idle_timeout = 0",
             "origin_connections = 0",
             "origin_connections = 65",

@@ -23,8 +23,8 @@
 //! Each decision is one method: what to ask peers for (`picking.rs`, `rarity.rs`), how much (`link.rs`), whom to give
 //! (`uploads.rs`), when the origin is asked although there are peers (`guide.rs`, `lid.rs`), what peers of other sites are
 //! asked for (`far.rs`), which file and source are next (`asking.rs`, `sources.rs`), how much of it (`share.rs`), how long
-//! a source is left alone (`source.rs`), who is to blame (`peers.rs`), when a file is given up (`report.rs`). What was
-//! decided is in the journal (`journal.rs`).
+//! a source is left alone (`source.rs`), who is to blame (`peers.rs`), when a file is given up (`report.rs`), how long it is
+//! shared (`seeding.rs`). What was decided is in the journal (`journal.rs`).
 
 mod action;
 mod asking;
@@ -46,6 +46,7 @@ mod piece;
 mod rarity;
 mod report;
 mod request;
+mod seeding;
 mod settings;
 mod share;
 mod source;
@@ -57,6 +58,7 @@ pub use action::{Action, Failure, FailureCause, GiveUpReason, PartReason, Wish};
 pub use event::{Event, Outcome};
 pub use identity::{BundleId, FileIndex, LinkId, RequestId, SourceId};
 pub use journal::{Happening, Note};
+pub use seeding::Seeding;
 pub use settings::Settings;
 pub use swarm::Swarm;
 

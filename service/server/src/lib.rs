@@ -27,6 +27,7 @@ mod root;
 pub mod settings;
 mod state;
 mod tidying;
+pub mod uploads;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

@@ -14,6 +14,7 @@ use pkgtorrent_tracker::{Sites, SitesError};
 use serde::Deserialize;
 
 use crate::rate::MaxRate;
+use crate::uploads::{UploadKeys, UploadRules};
 
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/service.toml";
@@ -62,6 +63,11 @@ keys! {
     /// Clients of other makes are not held back, but count. Bytes that a proxy sends instead of this service are not seen
     /// here. Empty means no limit.
     origin: OriginKeys = r#"{ max_rate = "" }"#,
+    /// What hosts give to others at most: rules with a name for networks, or for groups as hosts name theirs (`group` in
+    /// agent.toml), for example `{ vpn = { networks = ["10.8.0.0/16"], max_rate = "0" }, branch = { groups = ["branch"],
+    /// max_rate = "8 Mbit/s" } }`. `"0"` means nothing: such a host is named to nobody, and still takes from others. Of
+    /// several rules for one host the least counts. A host learns it with its next plan.
+    uploads: BTreeMap<String, UploadKeys> = "{}",
     /// Seconds between announces of a peer.
     announce_interval: u64 = "60",
     /// The most peers in one answer.
@@ -114,6 +120,8 @@ pub struct Settings {
     pub trackers: Vec<String>,
     /// Where nginx serves the root, with a slash at its end.
     pub accel_redirect: Option<String>,
+    /// What hosts give to others at most.
+    pub uploads: UploadRules,
     /// How the tracker behaves.
     pub tracker: pkgtorrent_tracker::Settings,
     /// When the root is looked through in any case.
@@ -166,6 +174,8 @@ impl Keys {
             trusted_proxies: self.trusted_proxies.unwrap_or_default(),
             trackers: trackers(self.trackers.unwrap_or_default())?,
             accel_redirect: accel_redirect(&self.accel_redirect.unwrap_or_default())?,
+            uploads: UploadRules::new(self.uploads.unwrap_or_default())
+                .map_err(|error| wrong("uploads", error))?,
             tracker,
             rescan_interval: seconds("rescan_interval", self.rescan_interval, 300, 1..=86_400)?,
             build_threads: threads(self.build_threads).min(256),

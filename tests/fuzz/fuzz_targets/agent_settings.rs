@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     let Ok(keys) = toml::from_str::<Keys>(text) else { return };
     let Ok(settings) = keys.settle() else { return };
     assert!(settings.store.max_bytes > 0 && settings.store.free_space_min != Some(0));
-    assert!(settings.seed_min < LONG && (1..LONG.as_secs()).contains(&settings.idle_timeout.as_secs()));
+    assert!(settings.seeding.min <= settings.seeding.max && settings.seeding.max < LONG && (1..LONG.as_secs()).contains(&settings.idle_timeout.as_secs()));
     if let Service::Url(url) = &settings.service {
         assert_eq!(ServiceUrl::parse(url).map(|service| service.to_string()).as_ref(), Ok(url));
     }

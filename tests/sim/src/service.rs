@@ -303,7 +303,7 @@ fn plan_len(bundles: Vec<PlannedBundle>) -> u64 {
         web_seeds: vec!["http://mirror.example/pkgtorrent/v1/webseed/".into()],
         torrents: "http://mirror.example/pkgtorrent/v1/torrents/".into(),
         announce: "http://mirror.example/pkgtorrent/v1/announce".into(),
-        policy: Policy { announce_interval: 60, lease_ttl: 10 },
+        policy: Policy { announce_interval: 60, lease_ttl: 10, upload_limit: None },
         site: Vec::new(),
     };
     serde_json::to_vec(&plan).map_or(0, |json| json.len() as u64)

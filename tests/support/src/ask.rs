@@ -26,6 +26,7 @@ pub fn set_request(packages: &[PackageDigest], peer: Option<(u16, PeerId)>) -> R
         port: peer.map(|(port, _)| port),
         peer_id: peer.map(|(_, peer_id)| peer_id),
         compact: false,
+        group: None,
     };
     let body = serde_json::to_vec(&question).expect("a question encodes");
     Request::post(&format!("{PREFIX}sets"), body).header("Content-Type", "application/json")

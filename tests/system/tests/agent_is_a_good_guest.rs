@@ -146,7 +146,7 @@ fn it_says_where_it_is_and_ends_when_told() {
     assert_eq!(status.pid.to_string(), pid.as_raw_nonzero().to_string());
     assert_eq!((status.packages, status.bytes), (1, 300_000), "{fetched:?}");
     assert_eq!((status.received.origin, status.waiting, status.downloads.len()), (300_000, 0, 0));
-    assert!((800..=900).contains(&status.ends_in), "{status:?}");
+    assert!(status.ends_in >= 800, "{status:?}");
     for shown in ["(pid ", "1 packages", "300.0 kB"] {
         let text = agent.run(&["status"]).succeeded().output;
         assert!(text.contains(shown), "{shown:?}: {text}");
@@ -217,7 +217,9 @@ fn it_goes_when_nobody_needs_it_and_not_before() {
     let site = site();
     // It shares for a second, and stays a second after the last command.
     for (seed_min, idle_timeout, stays) in [(1, 1, 1_000_000), (0, 2, 2_000_000), (2, 1, 1_900_000)] {
-        let agent = Agent::with_config(&format!("seed_min = {seed_min}\nidle_timeout = {idle_timeout}\n"));
+        let agent = Agent::with_config(&format!(
+            "seed_min = {seed_min}\nseed_max = {seed_min}\nidle_timeout = {idle_timeout}\n"
+        ));
         let _ = agent.fetch(&site.service.url("/"), &agent.wants(&site.packages)).all_placed();
         agent.wait_until_gone();
         let log = agent.log();
@@ -234,7 +236,7 @@ fn it_stays_while_it_is_needed() {
         Part::Package => answer.slow(1_000, Duration::from_millis(30)),
         _ => answer,
     });
-    let agent = Agent::with_config("seed_min = 0\nidle_timeout = 1\n");
+    let agent = Agent::with_config("seed_min = 0\nseed_max = 0\nidle_timeout = 1\n");
     let fetched = agent.fetch(&server.url("/"), &agent.wants(&site.packages)).all_placed();
     assert!(fetched.duration > Duration::from_secs(2), "it was to be slow");
     agent.wait_until_gone();

@@ -87,7 +87,8 @@ fn one_host_is_leased_all_that_it_wants_with_its_plan() {
     let all = join(&site, 2);
     assert_eq!(all.bundles[0].lease, [(0, PIECES)]);
     let set = ask::set_digest(&site.digests());
-    let query = AskerQuery { port: Some(port(2)), peer_id: Some(name(2)), compact: false }.to_query();
+    let query =
+        AskerQuery { port: Some(port(2)), peer_id: Some(name(2)), ..AskerQuery::default() }.to_query();
     let again = ask::plan_of(http::get(site.service.addr(), &format!("{}sets/{set}?{query}", ask::PREFIX)));
     assert_eq!(again.bundles[0].lease, [(0, PIECES)], "and so again");
     assert_eq!(again.bundles[0].incomplete, 1);

@@ -33,7 +33,7 @@ fn post(site: &Site, host: &str, path: &str, body: Vec<u8>) -> String {
 fn join(site: &Site, host: &str) -> Plan {
     let (port, peer_id) = (Some(PORT), Some(name(host)));
     let packages = site.digests();
-    let request = SetRequest { version: 1, packages, port, peer_id, compact: false };
+    let request = SetRequest { version: 1, packages, port, peer_id, compact: false, group: None };
     let body = serde_json::to_vec(&request).expect("a question");
     serde_json::from_str(&post(site, host, "/pkgtorrent/v1/sets", body)).expect("a plan")
 }

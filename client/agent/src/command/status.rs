@@ -52,6 +52,11 @@ fn describe(status: &AgentStatus) -> String {
         bytes(status.sent),
         status.port.map_or_else(String::new, |port| format!(", who reach this host on port {port}")),
     );
+    match status.upload_limit {
+        Some(0) => text.push_str("giving    nothing at present, by its service's word or the time of day\n"),
+        Some(limit) => text.push_str(&format!("giving    at most {} a second\n", bytes(limit))),
+        None => {}
+    }
     if status.downloads.is_empty() && status.waiting == 0 {
         text.push_str(&format!("idle      ends in {} unless somebody asks\n", duration(status.ends_in)));
     } else {

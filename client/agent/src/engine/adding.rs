@@ -157,7 +157,8 @@ impl Engine {
             downloads: downloads.collect(),
             decisions: self.decisions(),
             waiting: self.sessions.values().filter(|session| session.is_waiting()).count(),
-            ends_in: self.lifetime.left(now).as_secs(),
+            ends_in: self.lifetime.left(now, self.shares_until()).as_secs(),
+            upload_limit: if self.sharing.gives() { self.upload_limit() } else { Some(0) },
         };
         session.send(Answer::Status(status), None);
     }

@@ -7,6 +7,7 @@ use pkgtorrent_protocol::announce::{
     BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event as AnnounceEvent, LeaseWish, PieceRange,
     SwarmAnnounce, SwarmAnswer,
 };
+use pkgtorrent_protocol::plan::Policy;
 use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, Wish};
 use reqwest::Url;
 
@@ -57,6 +58,8 @@ pub(super) struct Tracker {
     ask_at: Option<Instant>,
     is_asking: bool,
     failures: u32,
+    /// Bytes that this host may send to others in a second at most, says the service.
+    upload_limit: Option<u64>,
 }
 
 /// What an announce was about.
@@ -70,9 +73,13 @@ pub(crate) struct Asked {
 
 impl Engine {
     /// A bundle was planned: whoever gave the plan knows of this host already.
-    pub(super) fn announced_by_plan(&mut self, url: &Url, interval: u32) {
+    pub(super) fn announced_by_plan(&mut self, url: &Url, policy: Policy) {
+        let Policy { announce_interval: interval, upload_limit, .. } = policy;
+        let known = self.trackers.iter_mut().find(|tracker| tracker.url == *url);
         // Whoever is not listened for is not listed.
-        if self.network.port.is_some() && !self.trackers.iter().any(|tracker| tracker.url == *url) {
+        if let Some(tracker) = known {
+            tracker.upload_limit = upload_limit;
+        } else if self.network.port.is_some() {
             let last = Instant::now();
             self.trackers.push(Tracker {
                 url: url.clone(),
@@ -83,6 +90,7 @@ impl Engine {
                 ask_at: None,
                 is_asking: false,
                 failures: 0,
+                upload_limit,
             });
         }
     }
@@ -107,6 +115,9 @@ impl Engine {
             return;
         }
         let url = bundle.announce.clone();
+        if !self.sharing.gives() {
+            return self.drop_links_of(id);
+        }
         self.tell_upload_only(id, true);
         if let Some(tracker) = self.trackers.iter_mut().find(|tracker| Some(&tracker.url) == url.as_ref()) {
             tracker.done.insert(id);
@@ -130,6 +141,33 @@ impl Engine {
                 self.announce(index, is_regular);
             }
         }
+    }
+
+    /// Everything is told anew as soon as may be.
+    pub(super) fn announce_now(&mut self) {
+        let now = Instant::now();
+        self.trackers.iter_mut().for_each(|tracker| tracker.next = now);
+    }
+
+    /// What the services say that this host may send in a second.
+    pub(super) fn limits(&self) -> impl Iterator<Item = u64> + '_ {
+        self.trackers.iter().filter_map(|tracker| tracker.upload_limit)
+    }
+
+    /// What one service says of that.
+    pub(super) fn limit_of(&self, announce: &Url) -> Option<u64> {
+        self.trackers.iter().find(|tracker| tracker.url == *announce)?.upload_limit
+    }
+
+    /// The port by which trackers name this host to others; none when they are not to.
+    pub(super) fn listed_port(&self) -> Option<u16> {
+        self.network.port.filter(|_| self.sharing.gives())
+    }
+
+    /// How many others are in a swarm. This host is counted as well where it is listed.
+    pub(super) fn others(&self, complete: u32, incomplete: u32) -> u32 {
+        let own = u32::from(self.listed_port().is_some());
+        complete.saturating_add(incomplete).saturating_sub(own)
     }
 
     /// Somebody called for a bundle that this host is not in.
@@ -181,7 +219,7 @@ impl Engine {
         BatchAnnounce {
             version: VERSION,
             peer_id: self.network.id,
-            port: self.network.port.unwrap_or(0),
+            port: self.listed_port().unwrap_or(0),
             swarms,
             compact: true,
         }
@@ -261,7 +299,7 @@ impl Engine {
                 second_hand,
             } => {
                 let bundle = *self.bundle_ids.get(&info_hash)?;
-                let others = others(complete, incomplete);
+                let others = self.others(complete, incomplete);
                 let lease = lease.map(|lease| ranges(&lease));
                 let has_answered = lease.is_some() || !wished.contains(&bundle);
                 let is_second_hand = second_hand;
@@ -282,28 +320,45 @@ impl Engine {
     /// Tells all trackers that this host leaves, as far as they listen at this moment.
     pub async fn say_farewell(&self) {
         let mut farewells = tokio::task::JoinSet::new();
-        for tracker in &self.trackers {
-            let of_tracker = self.bundles.iter().filter(|(_, it)| it.announce.as_ref() == Some(&tracker.url));
-            let swarms: Vec<SwarmAnnounce> = of_tracker
-                .filter_map(|(id, _)| {
-                    let announce = self.swarm_announce(*id, None, None)?;
-                    Some(SwarmAnnounce { event: Some(AnnounceEvent::Stopped), ..announce })
-                })
-                .take(BATCH_SWARMS_MAX)
-                .collect();
-            if !swarms.is_empty() {
-                let (http, url, batch) = (self.yard.http.clone(), tracker.url.clone(), self.batch(swarms));
-                farewells.spawn(async move { announce(&http, &url, &batch, FAREWELL).await.is_ok() });
-            }
+        let all: Vec<BundleId> = self.bundles.keys().copied().collect();
+        for farewell in self.farewells(&all) {
+            farewells.spawn(farewell);
         }
         let _ =
             tokio::time::timeout(FAREWELL, async { while farewells.join_next().await.is_some() {} }).await;
     }
-}
 
-/// How many others are in a swarm. This host is counted as well.
-pub(super) fn others(complete: u32, incomplete: u32) -> u32 {
-    complete.saturating_add(incomplete).saturating_sub(1)
+    /// Tells trackers that this host leaves these bundles. One that does not hear it finds out by itself.
+    pub(super) fn take_leave(&self, ids: &[BundleId]) {
+        for farewell in self.farewells(ids) {
+            tokio::spawn(farewell);
+        }
+    }
+
+    /// One for each tracker of these bundles that may list this host.
+    fn farewells(&self, ids: &[BundleId]) -> Vec<impl Future<Output = ()> + Send + use<>> {
+        let of_tracker = |tracker: &Tracker| {
+            let is_its = |id: &&BundleId| {
+                self.bundles.get(id).is_some_and(|bundle| bundle.announce.as_ref() == Some(&tracker.url))
+            };
+            let stopped = |id: &BundleId| {
+                let announce = self.swarm_announce(*id, None, None)?;
+                Some(SwarmAnnounce { event: Some(AnnounceEvent::Stopped), ..announce })
+            };
+            ids.iter().filter(is_its).filter_map(stopped).take(BATCH_SWARMS_MAX).collect::<Vec<_>>()
+        };
+        let trackers = self.trackers.iter().filter(|_| self.listed_port().is_some());
+        let swarms = trackers.map(|tracker| (tracker.url.clone(), of_tracker(tracker)));
+        swarms
+            .filter(|(_, swarms)| !swarms.is_empty())
+            .map(|(url, swarms)| {
+                let (http, batch) = (self.yard.http.clone(), self.batch(swarms));
+                async move {
+                    let _ = announce(&http, &url, &batch, FAREWELL).await;
+                }
+            })
+            .collect()
+    }
 }
 
 /// Ranges as they are written, as the swarm has them.

@@ -13,7 +13,7 @@ use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, FileIndex, LinkId, SourceI
 use rand_core::Rng;
 use reqwest::Url;
 
-use super::announcing::{others, ranges};
+use super::announcing::ranges;
 use super::event::Task;
 use super::following::Followed;
 use super::pieces::Assembling;
@@ -63,6 +63,9 @@ pub(super) struct Bundle {
     /// Something of it is given to other hosts.
     pub(super) offers: bool,
     used: Instant,
+    /// How long it is shared after something of it came, and until when.
+    pub(super) sharing_time: Duration,
+    pub(super) shared_until: Instant,
 }
 
 /// What a plan says of a bundle.
@@ -102,6 +105,16 @@ pub(super) struct WebSeed {
 }
 
 impl Bundle {
+    /// Whether nothing of it is wanted here, and something is given.
+    pub(super) fn is_only_given(&self) -> bool {
+        self.offers && self.downloads.is_empty() && self.joining.is_empty()
+    }
+
+    /// It is in use, and shared for its time from now on.
+    pub(super) fn is_used(&mut self) {
+        self.shared_until = self.shared_until.max(Instant::now() + self.sharing_time);
+    }
+
     /// Whether a host is in another site.
     pub(super) fn is_far(&self, ip: IpAddr) -> bool {
         !self.site.is_empty() && !networks::contain(&self.site, ip.to_canonical())
@@ -163,7 +176,7 @@ impl Engine {
                 planned.bundle;
             // Peers may be more than are counted: this host is only counted if it could be entered.
             let known = u32::try_from(peers.len()).unwrap_or(u32::MAX);
-            let others = others(complete, incomplete).max(known);
+            let others = self.others(complete, incomplete).max(known);
             let lease = planned.has_leases.then(|| ranges(&lease));
             let is_second_hand = second_hand;
             self.tell_swarm(SwarmEvent::Guided { bundle: id, others, lease, is_second_hand, ask_again });
@@ -324,6 +337,8 @@ impl Engine {
             unchecked: BTreeSet::new(),
             offers: false,
             used: Instant::now(),
+            sharing_time: Duration::ZERO,
+            shared_until: Instant::now(),
         };
         self.bundles.insert(id, bundle);
         self.leave_oldest();
@@ -404,9 +419,10 @@ impl Engine {
         while self.bundles.len() > BUNDLES_MAX
             || self.bundles.values().map(info_len).sum::<usize>() > INFOS_LEN_MAX
         {
-            let idle = self.bundles.iter().filter(|(_, it)| it.downloads.is_empty() && it.joining.is_empty());
-            let oldest = idle.filter(|(_, it)| it.offers).min_by_key(|(_, bundle)| bundle.used);
+            let given = self.bundles.iter().filter(|(_, bundle)| bundle.is_only_given());
+            let oldest = given.min_by_key(|(_, bundle)| bundle.used);
             let Some(id) = oldest.map(|(id, _)| *id) else { return };
+            self.take_leave(&[id]);
             self.leave(id);
         }
     }

@@ -82,6 +82,7 @@ impl Engine {
                 .flat_map(|other| self.shared_in(*other))
                 .collect();
             if self.shared_in(id).all(|identity| elsewhere.contains(&identity)) {
+                self.take_leave(&[id]);
                 self.leave(id);
             }
         }

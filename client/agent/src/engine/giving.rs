@@ -239,6 +239,7 @@ impl Engine {
         self.open.close(bundle, file);
         if let Some(bundle) = self.bundles.get_mut(&bundle) {
             bundle.offers = true;
+            bundle.is_used();
         }
         self.tell_swarm(SwarmEvent::Offer { bundle, file });
         self.announce_if_done(bundle);

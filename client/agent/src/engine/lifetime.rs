@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The agent shares what it has for a while after the last package was wanted, and stays a while after the last command
-/// was connected. When both are over it ends.
+/// The agent stays a while after the last package was wanted and after the last command was connected, and as long as it
+/// shares anything. When all are over it ends.
 #[derive(Debug)]
 pub(super) struct Lifetime {
     seed_min: Duration,
@@ -33,14 +33,15 @@ impl Lifetime {
     }
 
     /// How long it will be until the end, if nobody asks for anything from now on.
-    pub(super) fn left(&self, now: Instant) -> Duration {
+    pub(super) fn left(&self, now: Instant, shares_until: Option<Instant>) -> Duration {
         let seeding = self.last_use.map(|used| used + self.seed_min);
         let idle = self.last_connected + self.idle_timeout;
-        seeding.map_or(idle, |seeding| seeding.max(idle)).saturating_duration_since(now)
+        let last = [seeding, shares_until].into_iter().flatten().fold(idle, Instant::max);
+        last.saturating_duration_since(now)
     }
 
-    pub(super) fn is_over(&self, now: Instant, is_busy: bool) -> bool {
-        !is_busy && self.connections == 0 && self.left(now).is_zero()
+    pub(super) fn is_over(&self, now: Instant, shares_until: Option<Instant>, is_busy: bool) -> bool {
+        !is_busy && self.connections == 0 && self.left(now, shares_until).is_zero()
     }
 }
 
@@ -54,12 +55,14 @@ mod tests {
     fn it_ends_after_the_longer_of_both_times() {
         let start = Instant::now();
         let mut lifetime = Lifetime::new(10 * SECOND, 3 * SECOND, start);
-        assert!(!lifetime.is_over(start + 2 * SECOND, false));
-        assert!(lifetime.is_over(start + 3 * SECOND, false), "nobody used it");
+        assert!(!lifetime.is_over(start + 2 * SECOND, None, false));
+        assert!(lifetime.is_over(start + 3 * SECOND, None, false), "nobody used it");
         lifetime.used(start + 2 * SECOND);
-        assert!(!lifetime.is_over(start + 11 * SECOND, false));
-        assert!(lifetime.is_over(start + 12 * SECOND, false));
-        assert_eq!(lifetime.left(start + 5 * SECOND), 7 * SECOND);
+        assert!(!lifetime.is_over(start + 11 * SECOND, None, false));
+        assert!(lifetime.is_over(start + 12 * SECOND, None, false));
+        assert_eq!(lifetime.left(start + 5 * SECOND, None), 7 * SECOND);
+        assert_eq!(lifetime.left(start + 5 * SECOND, Some(start + 9 * SECOND)), 7 * SECOND);
+        assert!(!lifetime.is_over(start + 12 * SECOND, Some(start + 13 * SECOND), false), "it shares");
     }
 
     #[test]
@@ -67,10 +70,10 @@ mod tests {
         let start = Instant::now();
         let mut lifetime = Lifetime::new(SECOND, SECOND, start);
         lifetime.connected();
-        assert!(!lifetime.is_over(start + 60 * SECOND, false));
+        assert!(!lifetime.is_over(start + 60 * SECOND, None, false));
         lifetime.disconnected(start + 60 * SECOND);
-        assert!(!lifetime.is_over(start + 60 * SECOND, false), "it is idle only from now on");
-        assert!(!lifetime.is_over(start + 70 * SECOND, true));
-        assert!(lifetime.is_over(start + 70 * SECOND, false));
+        assert!(!lifetime.is_over(start + 60 * SECOND, None, false), "it is idle only from now on");
+        assert!(!lifetime.is_over(start + 70 * SECOND, None, true));
+        assert!(lifetime.is_over(start + 70 * SECOND, None, false));
     }
 }

@@ -27,6 +27,7 @@ mod pieces;
 mod plans;
 mod request;
 mod session;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use pkgtorrent_protocol::control::Sources;
 use pkgtorrent_protocol::socket::{ALIVE_INTERVAL, Answer, Need, Request};
-use pkgtorrent_protocol::{InfoHash, PackageDigest, PeerId, Sha256Digest};
+use pkgtorrent_protocol::{HostGroup, InfoHash, PackageDigest, PeerId, Sha256Digest};
 use pkgtorrent_swarm::{BundleId, RequestId, Swarm};
 use rand_pcg::Pcg64Mcg;
 use tokio::sync::{Semaphore, mpsc};
@@ -54,6 +55,7 @@ use self::network::Network;
 use self::plans::{PlanAsked, Slow};
 use self::request::{UNWRITTEN_KIB_MAX, Yard};
 use self::session::{Session, Sessions};
+use self::sharing::Sharing;
 use crate::origin::Http;
 use crate::peer::{self, Peers};
 use crate::settings::Settings;
@@ -105,6 +107,8 @@ pub struct Engine {
     swarm: Swarm,
     yard: Yard,
     lifetime: Lifetime,
+    sharing: Sharing,
+    group: Option<HostGroup>,
     sessions: Sessions,
     wanted: HashMap<PackageDigest, Wanted>,
     plans: HashMap<PlanId, PlanAsked>,
@@ -180,7 +184,9 @@ impl Engine {
             store,
             swarm,
             yard: Yard { http, unwritten: Arc::new(Semaphore::new(UNWRITTEN_KIB_MAX)), events },
-            lifetime: Lifetime::new(settings.seed_min, settings.idle_timeout, now),
+            lifetime: Lifetime::new(settings.seeding.min, settings.idle_timeout, now),
+            sharing: Sharing::new(settings),
+            group: settings.group.clone(),
             sessions: Sessions::new(),
             wanted: HashMap::new(),
             plans: HashMap::new(),
@@ -229,7 +235,7 @@ impl Engine {
                 () = tokio::time::sleep_until(wake_at.into()) => self.tick(),
             }
             self.flush();
-            if self.lifetime.is_over(Instant::now(), self.is_busy()) {
+            if self.lifetime.is_over(Instant::now(), self.shares_until(), self.is_busy()) {
                 tracing::info!("nothing to do and nobody asked for anything: ending");
                 return;
             }
@@ -319,6 +325,8 @@ impl Engine {
         let actions = self.swarm.handle(pkgtorrent_swarm::Event::Tick, self.now());
         self.act(actions);
         self.drop_unwanted(now);
+        self.leave_shared();
+        self.look_at_sharing();
         self.announce_due();
         self.dial_again();
         self.ask_for_infos();

@@ -203,7 +203,10 @@ impl Engine {
             self.network.dialling.remove(&(hello.info_hash, hello.address));
         }
         let Some(&id) = self.bundle_ids.get(&hello.info_hash) else { return self.called_for_unknown() };
-        if self.network.is_banned(hello.address, hello.peer_id) || !self.make_room_for_link(id) {
+        // Who gives nothing calls others, and is called by nobody.
+        let is_of_use = hello.is_dialled || self.sharing.gives();
+        if !is_of_use || self.network.is_banned(hello.address, hello.peer_id) || !self.make_room_for_link(id)
+        {
             return;
         }
         let link = LinkId(self.network.next);
@@ -220,7 +223,7 @@ impl Engine {
             link,
             layout,
             info: bundle.info_bytes.clone(),
-            pieces: self.swarm.served(id).cloned(),
+            pieces: self.swarm.served(id).filter(|_| self.sharing.gives()).cloned(),
             is_upload_only: is_linked && self.swarm.needed_len(id) == 0 && bundle.joining.is_empty(),
         };
         let Hello { info_hash, peer_id, address, peer, .. } = hello;
@@ -275,7 +278,8 @@ impl Engine {
                 self.tell_swarm(SwarmEvent::Unchoked { link });
             }
             // What came before the layout was known.
-            let served = self.swarm.served(id).map(|pieces| pieces.iter().collect()).unwrap_or_default();
+            let served = self.swarm.served(id).filter(|_| self.sharing.gives());
+            let served = served.map(|pieces| pieces.iter().collect()).unwrap_or_default();
             self.network.say(link, Command::Have(served));
         }
         self.flush();
@@ -310,6 +314,9 @@ impl Engine {
             FromPeer::Have(pieces) => SwarmEvent::Have { link: id, pieces },
             FromPeer::Choke => SwarmEvent::Choked { link: id },
             FromPeer::Unchoke => SwarmEvent::Unchoked { link: id },
+            FromPeer::Request(block) if !self.sharing.gives() => {
+                return self.network.say(id, Command::Reject(block));
+            }
             FromPeer::Request(block) => SwarmEvent::Asked { link: id, block },
             FromPeer::Cancel(block) => SwarmEvent::AskCancelled { link: id, block },
             FromPeer::Reject(block) => SwarmEvent::Rejected { link: id, block },
@@ -336,7 +343,9 @@ impl Engine {
             Action::Interest { link, is_interested } => {
                 self.network.say(link, Command::Interested(is_interested));
             }
-            Action::Have { link, piece } => self.network.say(link, Command::Have(vec![piece])),
+            Action::Have { link, piece } if self.sharing.gives() => {
+                self.network.say(link, Command::Have(vec![piece]));
+            }
             Action::Reject { link, block } => self.network.say(link, Command::Reject(block)),
             Action::Part { link, reason } => self.part(link, reason),
             // The others are about pieces and files.
@@ -409,6 +418,14 @@ impl Engine {
             self.forget_link(link);
         }
         self.network.candidates.remove(&id);
+    }
+
+    /// Ends all connections; who is needed is called again when the tracker has named them.
+    pub(super) fn hang_up_on_all(&mut self) {
+        let links: Vec<LinkId> = self.network.links.keys().copied().collect();
+        for link in links {
+            self.drop_link(link);
+        }
     }
 
     /// Tells all peers of a bundle whether this host will ask for anything.

@@ -145,10 +145,13 @@ impl Engine {
     /// Who is not listened for joins no swarm: nobody could come to it, and nothing would be leased to it for long.
     fn asker(&self) -> AskerQuery {
         match self.network.port {
-            Some(port) => {
-                AskerQuery { port: Some(port), peer_id: Some(self.network.id), ..AskerQuery::default() }
-            }
-            None => AskerQuery::default(),
+            Some(_) => AskerQuery {
+                port: self.listed_port(),
+                peer_id: Some(self.network.id),
+                group: self.group.clone(),
+                ..AskerQuery::default()
+            },
+            None => AskerQuery { group: self.group.clone(), ..AskerQuery::default() },
         }
     }
 
@@ -220,7 +223,8 @@ impl Engine {
             }
         };
         self.slow_services.remove(&asked.service);
-        self.announced_by_plan(&plan.announce, plan.policy.announce_interval);
+        self.announced_by_plan(&plan.announce, plan.policy);
+        self.look_at_sharing();
         let digests = asked.set.packages();
         for bundle in &plan.bundles {
             let in_set = |(nth, file): &(usize, u32)| Some((*digests.get(*nth)?, *file));
@@ -236,6 +240,7 @@ impl Engine {
                 self.join(&plan, bundle, wanted, packages, &asked.service);
             }
         }
+        self.share_for(&plan, &asked);
         self.fail_plan(id, "the service does not have it");
     }
 

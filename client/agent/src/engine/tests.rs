@@ -116,7 +116,7 @@ impl Host {
             web_seeds: vec![format!("{SERVICE}seed/")],
             torrents: format!("{SERVICE}torrents/"),
             announce: format!("{SERVICE}announce"),
-            policy: Policy { announce_interval: 60, lease_ttl: 0 },
+            policy: Policy { announce_interval: 60, lease_ttl: 0, upload_limit: None },
             site: Vec::new(),
         };
         let plan = check(&plan, &set, &ServiceUrl::parse(SERVICE).unwrap(), &[]).unwrap();

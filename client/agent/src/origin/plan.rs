@@ -109,8 +109,8 @@ pub async fn ask(
     if answer.status() == StatusCode::PRECONDITION_FAILED {
         answer.skip().await;
         let packages = set.packages().to_vec();
-        let AskerQuery { port, peer_id, compact } = asker;
-        let question = SetRequest { version: plan::VERSION, packages, port, peer_id, compact };
+        let AskerQuery { port, peer_id, compact, group } = asker;
+        let question = SetRequest { version: plan::VERSION, packages, port, peer_id, compact, group };
         let url = service.sets();
         // Digests and numbers can all be written as JSON.
         let body = serde_json::to_vec(&question).map_err(|error| refused(&url, error.to_string()))?;
@@ -333,7 +333,7 @@ mod tests {
             web_seeds: vec!["http://mirror.example:7070/seed/".into()],
             torrents: "http://mirror.example:7070/torrents/".into(),
             announce: "http://mirror.example:7070/announce".into(),
-            policy: Policy { announce_interval: 60, lease_ttl: 10 },
+            policy: Policy { announce_interval: 60, lease_ttl: 10, upload_limit: None },
             site: vec!["192.0.2.0/24".parse().expect("a network")],
         }
     }

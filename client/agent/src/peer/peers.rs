@@ -99,6 +99,11 @@ impl Peers {
         tokio::spawn(dialler::dial(self.clone(), address, info_hash));
     }
 
+    /// From now on so many bytes a second may be sent; zero for as many as there are.
+    pub fn limit_upload(&self, rate: u64) {
+        self.0.upload.limit(rate);
+    }
+
     /// Whether there may be one connection more.
     #[must_use]
     pub fn has_room(&self) -> bool {

@@ -72,7 +72,7 @@ fn plan(base: &str) -> Plan {
         web_seeds: vec![format!("{base}webseed/")],
         torrents: format!("{base}torrents/"),
         announce: format!("{base}announce"),
-        policy: Policy { announce_interval: 60, lease_ttl: 0 },
+        policy: Policy { announce_interval: 60, lease_ttl: 0, upload_limit: None },
         site: Vec::new(),
     }
 }
@@ -106,7 +106,8 @@ fn poisoned(bend: impl Fn(&mut Plan) + Send + Sync + 'static) -> Server {
 #[tokio::test]
 async fn a_known_set_is_asked_for_by_its_digest() {
     let server = poisoned(|_| {});
-    let asker = AskerQuery { port: Some(6881), peer_id: Some(PeerId([0xab; 20])), compact: true };
+    let asker =
+        AskerQuery { port: Some(6881), peer_id: Some(PeerId([0xab; 20])), compact: true, group: None };
     let plan = ask(&http(), &service(&server), &set(), asker).await.expect("a plan");
     assert_eq!(plan.bundles[0].files, [(0, 0), (1, 2)]);
     assert_eq!(plan.bundles[0].peers.len(), 1);
@@ -127,7 +128,7 @@ async fn an_unknown_set_is_posted_over_the_same_connection() {
         }
         wire.answer("412 Precondition Failed", "", b"this set is not known\n")
     });
-    let asker = AskerQuery { port: Some(1), peer_id: None, compact: true };
+    let asker = AskerQuery { port: Some(1), peer_id: None, compact: true, group: None };
     ask(&http(), &service(&server), &set(), asker).await.expect("a plan");
     let asked = server.asked();
     assert_eq!(asked[1].target, format!("{PREFIX}sets"));

@@ -34,7 +34,7 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
     let announce = Announce {
         info_hash: asked.info_hash,
         peer_id: asked.peer_id,
-        address: SocketAddr::new(service.client(&request)?, asked.port),
+        address: listed_address(&service, &request, asked.port)?,
         complete: asked.left == 0,
         event: asked.event.map(tracker_event),
         wanted: asked.wanted.map_or(usize::MAX, |wanted| wanted as usize),
@@ -89,7 +89,7 @@ pub(super) async fn post(
     for wish in batch.swarms.iter().filter_map(|swarm| swarm.lease.as_ref()) {
         wish.check().map_err(|error| HttpError::BadRequest(error.to_string()))?;
     }
-    let address = SocketAddr::new(service.client(&request)?, batch.port);
+    let address = listed_address(&service, &request, batch.port)?;
     let announces: Vec<Announce> =
         batch.swarms.iter().map(|swarm| from_batch(&batch, swarm, address)).collect();
     let asked: Vec<InfoHash> = announces.iter().map(|announce| announce.info_hash).collect();
@@ -134,6 +134,12 @@ pub(super) async fn post(
         .insert_header((CACHE_CONTROL, "no-store"))
         .content_type("application/json")
         .body(counted(body)))
+}
+
+/// Where others reach the asker, if they are to.
+fn listed_address(service: &Service, request: &HttpRequest, port: u16) -> Result<SocketAddr, HttpError> {
+    let ip = service.client(request)?;
+    Ok(SocketAddr::new(ip, service.settings.uploads.listed_port(ip, port)))
 }
 
 /// An answer to an announce, whose bytes count.

@@ -52,7 +52,8 @@ pub(super) async fn post(
         return Err(bad(format!("version {} is not spoken here, only {}", asked.version, plan::VERSION)));
     }
     let set = PackageSet::new(asked.packages).map_err(|e| bad(e.to_string()))?;
-    let asker = AskerQuery { port: asked.port, peer_id: asked.peer_id, compact: asked.compact };
+    let SetRequest { port, peer_id, compact, group, .. } = asked;
+    let asker = AskerQuery { port, peer_id, compact, group };
     answer(&service, &request, set.digest(), Arc::new(set), &asker, started).await
 }
 
@@ -82,14 +83,18 @@ async fn answer(
     started: Instant,
 ) -> Result<HttpResponse, HttpError> {
     let base_url = service.base_url(request)?;
-    let address = SocketAddr::new(service.client(request)?, asker.port.unwrap_or(0));
+    let ip = service.client(request)?;
+    let upload_limit = service.settings.uploads.limit(ip, asker.group.as_ref());
+    // Who gives nothing is named to nobody, and brings no first copies for others.
+    let port = asker.port.filter(|_| upload_limit != Some(0)).unwrap_or(0);
+    let address = SocketAddr::new(ip, port);
     let compact = asker.compact;
     let wanted = if compact { COMPACT_PEERS_MAX } else { usize::MAX };
     let asker = PlanAsker { address, peer_id: asker.peer_id, wanted };
     let mut planned = service.planner.plan(digest, Arc::clone(&set), None).await?;
     for _ in 0..PLAN_ATTEMPTS {
         if let Some(introduced) = introduce(service, &planned, asker).await? {
-            let plan = plan(digest, &planned, introduced, compact, address.ip(), &base_url, service);
+            let plan = plan(digest, &planned, introduced, compact, ip, upload_limit, &base_url, service);
             let body = serde_json::to_vec(&plan).map_err(|_| HttpError::Internal)?;
             metrics::counter!("pkgtorrent_plans_total").increment(1);
             metrics::counter!("pkgtorrent_plan_bytes_total").increment(body.len() as u64);
@@ -137,6 +142,7 @@ fn plan(
     introduced: Vec<Introduced>,
     compact: bool,
     ip: IpAddr,
+    upload_limit: Option<u64>,
     base_url: &str,
     service: &Service,
 ) -> Plan {
@@ -169,6 +175,7 @@ fn plan(
         policy: Policy {
             announce_interval: seconds(tracker.interval),
             lease_ttl: seconds(tracker.lease_ttl),
+            upload_limit,
         },
         site: tracker.sites.networks_around(ip).to_vec(),
     }
