@@ -262,7 +262,7 @@ fn a_plan_in_a_crowd_takes_a_kilobyte_and_a_half() {
     let site = Site::start(&files, "");
     let ask_for = |host: u8, compact: bool| {
         let (packages, port, peer_id) = (site.digests(), Some(port(host)), Some(name(host)));
-        let question = SetRequest { version: 1, packages, port, peer_id, compact };
+        let question = SetRequest { version: 1, packages, port, peer_id, compact, group: None };
         let body = serde_json::to_vec(&question).expect("encodes");
         let response = http::send(site.service.addr(), &Request::post(&format!("{}sets", ask::PREFIX), body));
         (response.body.len(), ask::plan_of(response))

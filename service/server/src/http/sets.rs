@@ -27,6 +27,15 @@ const COMPACT_PEERS_MAX: usize = 25;
 /// How often a plan that turned out of date while it was answered is made anew.
 const PLAN_ATTEMPTS: usize = 4;
 
+/// Whom a plan is for.
+struct Host {
+    ip: IpAddr,
+    /// Whether it reads peers in their compact form.
+    compact: bool,
+    /// What it may give to others.
+    upload_limit: Option<u64>,
+}
+
 pub(super) async fn get(
     service: Data<Service>,
     request: HttpRequest,
@@ -89,12 +98,13 @@ async fn answer(
     let port = asker.port.filter(|_| upload_limit != Some(0)).unwrap_or(0);
     let address = SocketAddr::new(ip, port);
     let compact = asker.compact;
+    let host = Host { ip, compact, upload_limit };
     let wanted = if compact { COMPACT_PEERS_MAX } else { usize::MAX };
     let asker = PlanAsker { address, peer_id: asker.peer_id, wanted };
     let mut planned = service.planner.plan(digest, Arc::clone(&set), None).await?;
     for _ in 0..PLAN_ATTEMPTS {
         if let Some(introduced) = introduce(service, &planned, asker).await? {
-            let plan = plan(digest, &planned, introduced, compact, ip, upload_limit, &base_url, service);
+            let plan = plan(digest, &planned, introduced, &host, &base_url, service);
             let body = serde_json::to_vec(&plan).map_err(|_| HttpError::Internal)?;
             metrics::counter!("pkgtorrent_plans_total").increment(1);
             metrics::counter!("pkgtorrent_plan_bytes_total").increment(body.len() as u64);
@@ -140,14 +150,12 @@ fn plan(
     set: SetDigest,
     planned: &SetPlan,
     introduced: Vec<Introduced>,
-    compact: bool,
-    ip: IpAddr,
-    upload_limit: Option<u64>,
+    host: &Host,
     base_url: &str,
     service: &Service,
 ) -> Plan {
     let bundles = planned.bundles.iter().zip(introduced).map(|(planned, introduced)| {
-        let (peers, compact_peers) = peers_in_form(introduced.peers, compact);
+        let (peers, compact_peers) = peers_in_form(introduced.peers, host.compact);
         PlannedBundle {
             info_hash: planned.bundle.info_hash,
             info_len: planned.bundle.info_len,
@@ -175,9 +183,9 @@ fn plan(
         policy: Policy {
             announce_interval: seconds(tracker.interval),
             lease_ttl: seconds(tracker.lease_ttl),
-            upload_limit,
+            upload_limit: host.upload_limit,
         },
-        site: tracker.sites.networks_around(ip).to_vec(),
+        site: tracker.sites.networks_around(host.ip).to_vec(),
     }
 }
 
