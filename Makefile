@@ -7,7 +7,7 @@ CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test interop bench fuzz lint fmt audit generate clean
+.PHONY: help build packages demo test interop bench fuzz lint fmt audit generate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -16,6 +16,12 @@ help: ## list the targets
 build: ## build the programs, optimised, below target/release
 	scripts/install-deps build
 	cargo build --release --workspace --bins --locked
+
+# A build of its own, which takes some ten minutes: the programs are to run with an older glibc than this machine's.
+packages: ## RPMs and .debs for every distribution with glibc 2.28 or later, below target/packages
+	scripts/install-deps build packages
+	scripts/pack "$$(scripts/build-portable)" target/packages
+	scripts/check-packages target/packages
 
 demo: ## a repository, the service, and hosts that install from it with dnf, on this machine
 	scripts/install-deps build test

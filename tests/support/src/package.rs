@@ -13,6 +13,7 @@ pub struct Rpm {
     release: String,
     arch: String,
     requires: Vec<String>,
+    provides: Vec<String>,
     payload_len: usize,
     size: Option<u64>,
     seed: u64,
@@ -34,6 +35,7 @@ impl Rpm {
             release: "1".into(),
             arch: "noarch".into(),
             requires: Vec::new(),
+            provides: Vec::new(),
             payload_len: 16,
             size: None,
             seed: 0,
@@ -74,6 +76,13 @@ impl Rpm {
     #[must_use]
     pub fn requires(mut self, name: &str) -> Self {
         self.requires.push(name.into());
+        self
+    }
+
+    /// One more name that it satisfies.
+    #[must_use]
+    pub fn provides(mut self, name: &str) -> Self {
+        self.provides.push(name.into());
         self
     }
 
@@ -173,6 +182,9 @@ impl Rpm {
         }
         for name in &self.requires {
             builder.requires(rpm::Dependency::any(name));
+        }
+        for name in &self.provides {
+            builder.provides(rpm::Dependency::any(name));
         }
         let path = format!("/usr/share/pkgtorrent-test/{}", self.name);
         let mut bytes = Vec::new();
