@@ -4,13 +4,17 @@ use crate::action::{Action, Failure, FailureCause, GiveUpReason};
 use crate::event::Outcome;
 use crate::file::{File, Stage};
 use crate::files::FileKey;
-use crate::identity::{BundleId, RequestId, SourceId};
+use crate::identity::{RequestId, SourceId};
 use crate::journal::Happening;
 use crate::piece::Piece;
 use crate::request::Request;
 use crate::source::Health;
 use crate::sources::Choice;
 use crate::swarm::Swarm;
+
+/// A file that nobody has and no web seed brings is given up after so many hold-offs: dials to hosts that are gone have
+/// ended by then, and whoever was leased first copies has reported them or lost them.
+const HOLD_OFFS: u32 = 3;
 
 impl Swarm {
     pub(crate) fn verified(&mut self, id: RequestId, piece: u32) {
@@ -216,7 +220,7 @@ impl Swarm {
             return;
         };
         // After a digest that did not match, peers are not asked: what they have is the same.
-        if !file.is_mismatched && self.may_peers_bring(key.bundle) {
+        if !file.is_mismatched && self.may_peers_bring(key, file) {
             return;
         }
         let last = file.last_failure;
@@ -232,10 +236,17 @@ impl Swarm {
         self.give_up(key, reason);
     }
 
-    /// Whether peers are there or may come.
-    fn may_peers_bring(&self, bundle: BundleId) -> bool {
-        let Some(crowd) = self.crowds.get(&bundle).filter(|crowd| !crowd.is_alone()) else { return false };
-        self.now.saturating_sub(crowd.guide.brought) < self.settings.peer_patience
+    /// Whether peers may bring a file: one of them has something of it, or they have not all come yet. Those that lack it as
+    /// well were refused it where this host was.
+    fn may_peers_bring(&self, key: FileKey, file: &File) -> bool {
+        let crowd = self.crowds.get(&key.bundle).filter(|crowd| !crowd.is_alone());
+        let Some(crowd) = crowd else { return false };
+        let has = |piece: u32| {
+            crowd.links.iter().any(|link| self.links.get(link).is_some_and(|it| it.has.get(piece)))
+        };
+        let is_held = file.pieces.iter().any(|(piece, state)| state != Piece::Here && has(piece));
+        let patience = if is_held { self.settings.peer_patience } else { self.settings.hold_off * HOLD_OFFS };
+        self.now.saturating_sub(crowd.guide.brought) < patience
     }
 
     fn give_up(&mut self, key: FileKey, reason: GiveUpReason) {

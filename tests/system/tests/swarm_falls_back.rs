@@ -288,3 +288,15 @@ fn a_host_that_is_named_many_times_is_called_once_for_each_bundle() {
     assert!(fetched.duration < HOLD_OFF_LIMIT, "{fetched:?}");
     assert_eq!(peer.calls(), 2);
 }
+
+#[test]
+fn hosts_that_all_have_nothing_of_a_package_that_the_origin_refuses_give_it_up_soon() {
+    let site = site();
+    let service = without_packages(&site);
+    let hosts = [Agent::new(), Agent::new(), Agent::new()];
+    let fetching = hosts.each_ref().map(|host| start(host, &service.url("/"), &site));
+    for fetched in fetching.map(Fetching::wait) {
+        assert_eq!((fetched.status, fetched.done().1), (Some(3), FILES.len()), "{fetched:?}");
+        assert!(fetched.duration < Duration::from_secs(12), "{fetched:?}");
+    }
+}

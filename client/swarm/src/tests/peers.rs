@@ -135,7 +135,21 @@ fn a_link_that_is_gone_leaves_nothing_behind() {
 #[test]
 fn without_peers_and_web_seeds_a_file_is_given_up_when_nobody_came() {
     let mut host = host(&[1]);
-    assert_eq!(host.pass(14 * SECOND).iter().filter(|it| it.starts_with("give up")).count(), 0);
+    assert_eq!(host.pass(5 * SECOND).iter().filter(|it| it.starts_with("give up")).count(), 0);
     let actions = host.pass(3 * SECOND);
     assert_eq!(actions.iter().filter(|it| it.starts_with("give up f0.0")).count(), 1, "{actions:?}");
+}
+
+#[test]
+fn without_web_seeds_a_file_is_waited_for_longer_if_a_peer_has_some_of_it() {
+    let mut host = host(&[1, 1]);
+    host.peer(0, "#.");
+    host.tell(Event::Choked { link: LinkId(0) });
+    let given_up = |actions: &[String]| {
+        actions.iter().filter(|it| it.starts_with("give up")).cloned().collect::<Vec<_>>()
+    };
+    let soon = given_up(&host.pass(8 * SECOND));
+    assert!(soon.len() == 1 && soon[0].starts_with("give up f0.1"), "{soon:?}");
+    assert_eq!(given_up(&host.pass(6 * SECOND)), Vec::<String>::new());
+    assert_eq!(given_up(&host.pass(3 * SECOND)).len(), 1);
 }
