@@ -29,6 +29,8 @@ pub(crate) struct Crowd {
     /// Pieces that peers may be asked for.
     pub(crate) rarity: Rarity,
     pub(crate) links: BTreeSet<LinkId>,
+    /// How many there have been.
+    pub(crate) met: u32,
     /// How many of them have everything.
     pub(crate) seeds: u32,
     pub(crate) assemblies: BTreeMap<u32, Assembly>,
@@ -50,6 +52,7 @@ impl Crowd {
             offered: BTreeSet::new(),
             rarity: Rarity::new(pieces),
             links: BTreeSet::new(),
+            met: 0,
             seeds: 0,
             assemblies: BTreeMap::new(),
             orphans: BTreeSet::new(),

@@ -26,6 +26,7 @@ impl Swarm {
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
         self.links.insert(id, Link::new(bundle, crowd.layout.pieces(), now));
         crowd.links.insert(id);
+        crowd.met = crowd.met.saturating_add(1);
         // The origin was asked for whatever was missing; with peers there is a choice.
         crowd.guide.lives(now);
         self.is_origin_due = true;

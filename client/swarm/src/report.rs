@@ -12,9 +12,12 @@ use crate::source::Health;
 use crate::sources::Choice;
 use crate::swarm::Swarm;
 
-/// A file that nobody has and no web seed brings is given up after so many hold-offs: dials to hosts that are gone have
-/// ended by then, and whoever was leased first copies has reported them or lost them.
+/// A file that no web seed brings and none of those has that there are is given up after so many hold-offs: whoever was
+/// leased first copies of it has brought them by then, or was refused as well.
 const HOLD_OFFS: u32 = 3;
+
+/// So many peers speak for all of a crowd.
+const MET_ENOUGH: u32 = 8;
 
 impl Swarm {
     pub(crate) fn verified(&mut self, id: RequestId, piece: u32) {
@@ -245,7 +248,12 @@ impl Swarm {
             crowd.links.iter().any(|link| self.links.get(link).is_some_and(|it| it.has.get(piece)))
         };
         let is_held = file.pieces.iter().any(|(piece, state)| state != Piece::Here && has(piece));
-        let patience = if is_held { self.settings.peer_patience } else { self.settings.hold_off * HOLD_OFFS };
+        let may_come = crowd.met < MET_ENOUGH.min(crowd.guide.others);
+        let patience = if is_held || may_come {
+            self.settings.peer_patience
+        } else {
+            self.settings.hold_off * HOLD_OFFS
+        };
         self.now.saturating_sub(crowd.guide.brought) < patience
     }
 

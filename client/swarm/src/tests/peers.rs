@@ -135,7 +135,7 @@ fn a_link_that_is_gone_leaves_nothing_behind() {
 #[test]
 fn without_peers_and_web_seeds_a_file_is_given_up_when_nobody_came() {
     let mut host = host(&[1]);
-    assert_eq!(host.pass(5 * SECOND).iter().filter(|it| it.starts_with("give up")).count(), 0);
+    assert_eq!(host.pass(14 * SECOND).iter().filter(|it| it.starts_with("give up")).count(), 0);
     let actions = host.pass(3 * SECOND);
     assert_eq!(actions.iter().filter(|it| it.starts_with("give up f0.0")).count(), 1, "{actions:?}");
 }
@@ -144,7 +144,10 @@ fn without_peers_and_web_seeds_a_file_is_given_up_when_nobody_came() {
 fn without_web_seeds_a_file_is_waited_for_longer_if_a_peer_has_some_of_it() {
     let mut host = host(&[1, 1]);
     host.peer(0, "#.");
+    host.peer(1, "..");
     host.tell(Event::Choked { link: LinkId(0) });
+    let (bundle, lease) = (BundleId(0), Some(vec![]));
+    host.tell(Event::Guided { bundle, others: 2, lease, is_second_hand: false, ask_again: None });
     let given_up = |actions: &[String]| {
         actions.iter().filter(|it| it.starts_with("give up")).cloned().collect::<Vec<_>>()
     };
