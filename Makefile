@@ -19,9 +19,10 @@ build: ## build the programs, optimised, below target/release
 
 # A build of its own, which takes some ten minutes: the programs are to run with an older glibc than this machine's.
 packages: ## RPMs and .debs for every distribution with glibc 2.28 or later, below target/packages
-	scripts/install-deps build packages
+	scripts/install-deps build lint packages
 	scripts/pack "$$(scripts/build-portable)" target/packages
-	scripts/check-packages target/packages
+	scripts/check-portable target/packages
+	scripts/lint-packages target/packages
 
 demo: ## a repository, the service, and hosts that install from it with dnf, on this machine
 	scripts/install-deps build test
@@ -52,7 +53,7 @@ fuzz: ## look for inputs that break a parser, 20 seconds each; SECONDS=600 for l
 
 # cargo deny's fourth check, advisories, needs a database from the network and changes without a commit here: it is
 # `make audit`, so that a commit which passed once passes always.
-lint: ## formatting, clippy, layers, dependencies, generated files
+lint: ## formatting, clippy, layers, dependencies, generated files, packages
 	scripts/install-deps build lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -60,6 +61,7 @@ lint: ## formatting, clippy, layers, dependencies, generated files
 	scripts/check-layers
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 	scripts/check-generated
+	scripts/lint-packages
 
 fmt: ## format the sources
 	cargo fmt --all
