@@ -32,6 +32,7 @@ demo: ## a repository, the service, and hosts that install from it with dnf, on 
 test: ## run all tests
 	scripts/install-deps build test
 	scripts/dnf5-chroot
+	scripts/fleet-tools
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
 

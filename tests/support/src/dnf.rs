@@ -327,7 +327,7 @@ pub fn forge_checksum(path: &Path, package: &Package) {
 }
 
 /// Where the distribution keeps dnf's own plugins.
-fn dnf_plugins() -> PathBuf {
+pub(crate) fn dnf_plugins() -> PathBuf {
     let entries = fs::read_dir("/usr/lib").expect("/usr/lib is there").filter_map(Result::ok);
     let pythons = entries
         .map(|entry| entry.path())
