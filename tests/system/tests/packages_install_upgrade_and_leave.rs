@@ -171,6 +171,8 @@ fn dnf_installs_upgrades_and_removes_the_rpms() {
     );
     assert_owned(&machine, "/var/lib/pkgtorrent", "pkgtorrent:pkgtorrent 711");
     assert_owned(&machine, "/var/lib/pkgtorrent-service", "pkgtorrent-service:pkgtorrent-service 750");
+    // Everything is as its package says, as to owners and permissions too.
+    machine.run("rpm", &["-V", "pkgtorrent", "pkgtorrent-service", "python3-dnf-plugin-pkgtorrent"]);
     for name in ["dnf-plugin-pkgtorrent", "yum-plugin-pkgtorrent", "pkgtorrentservice"] {
         machine.run("rpm", &["-q", "--whatprovides", name]);
     }
