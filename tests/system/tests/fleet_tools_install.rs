@@ -81,9 +81,9 @@ fn keeps_its_promise(tool: &Tool) {
     let mirror = mirror();
     let mut service = mirror.service();
     let url = service.url("/");
-    let host = || FleetHost::new(&mirror.server.url("/repo/"));
-    let (Some(first), Some(second), Some(third)) = (host(), host(), host()) else { return };
-    for host in [&first, &second] {
+    let hosts: Option<Vec<_>> = (0..3).map(|_| FleetHost::new(&mirror.server.url("/repo/"))).collect();
+    let Some([first, second, third]) = hosts.as_deref() else { return };
+    for host in [first, second] {
         let output = run(tool, host, &url);
         expect_installed(host, 3, &mirror, &output);
     }
@@ -97,8 +97,8 @@ fn keeps_its_promise(tool: &Tool) {
     );
 
     service.kill9();
-    let output = run(tool, &third, &url);
-    expect_installed(&third, 0, &mirror, &output);
+    let output = run(tool, third, &url);
+    expect_installed(third, 0, &mirror, &output);
     assert_eq!(third.installed(), first.installed());
 }
 
