@@ -1,6 +1,6 @@
 //! What is made from the keys' documentation.
 
-use crate::KeyDoc;
+use crate::{KeyDoc, Takes};
 
 /// The default configuration file: the header, each line of it as a comment, then every key with what it means,
 /// commented out.
@@ -19,6 +19,24 @@ pub fn default_file(header: &str, keys: &[KeyDoc]) -> String {
     out
 }
 
+/// The manual page's text on where values come from: the file, and what the variables' names begin with.
+#[must_use]
+pub fn manual_of_sources(file: &str, prefix: &str) -> String {
+    let (file, name, prefix) = (roff(file), roff(file.rsplit('/').next().unwrap_or(file)), roff(prefix));
+    format!(
+        "TOML: a key and its value on each line. An unknown key, a value of the wrong type and one that cannot be are\n\
+         refused, with their place and with what would be right. Values come from these places, of which each overrides\n\
+         those before it, key by key:\n\
+         .IP 1. 4\nthe defaults;\n\
+         .IP 2. 4\nthe file\n.IR {file} ,\nif it is there, or the one that\n.B \\-\\-config\nnames, which has to be;\n\
+         .IP 3. 4\nits drop\\-ins, the files\n.I *.toml\nin the directory\n.I {name}.d\nbeside it, in the order of their names;\n\
+         .IP 4. 4\nthe environment: the variable\n.BI {prefix} KEY\\fR,\nthe key in capitals. The value is written as in the\n\
+         file, a table in braces; a text may do without its quotes. Other variables of that beginning are ignored, unless\n\
+         their name is nearly a key's;\n\
+         .IP 5. 4\nthe options of the command line.\n"
+    )
+}
+
 /// The manual page's section on the keys.
 #[must_use]
 pub fn manual_section(keys: &[KeyDoc]) -> String {
@@ -28,7 +46,11 @@ pub fn manual_section(keys: &[KeyDoc]) -> String {
         for line in key.doc.lines() {
             section.push_str(&format!("{}\n", roff(line.trim())));
         }
-        section.push_str(&format!("Default:\n.B {}\n", roff(key.default)));
+        let takes = match key.takes {
+            Takes::Reload => "A reload applies a change.",
+            Takes::Restart => "A change takes a restart.",
+        };
+        section.push_str(&format!("{takes}\nDefault:\n.B {}\n", roff(key.default)));
     }
     section
 }
@@ -45,8 +67,13 @@ mod tests {
     use super::*;
 
     const KEYS: &[KeyDoc] = &[
-        KeyDoc { name: "store-dir", default: r#""/a""#, doc: " Where it is:\n 'here'.\n" },
-        KeyDoc { name: "count", default: "3", doc: " How many.\n" },
+        KeyDoc {
+            name: "store-dir",
+            default: r#""/a""#,
+            doc: " Where it is:\n 'here'.\n",
+            takes: Takes::Restart,
+        },
+        KeyDoc { name: "count", default: "3", doc: " How many.\n", takes: Takes::Reload },
     ];
 
     #[test]
@@ -58,8 +85,8 @@ mod tests {
 
     #[test]
     fn the_manual_has_every_key_and_no_accidental_request() {
-        let expected = ".SH KEYS\n.TP\n.B store\\-dir\nWhere it is:\n\\&'here'.\nDefault:\n.B \\(dq/a\\(dq\n\
-                        .TP\n.B count\nHow many.\nDefault:\n.B 3\n";
+        let expected = ".SH KEYS\n.TP\n.B store\\-dir\nWhere it is:\n\\&'here'.\nA change takes a restart.\nDefault:\n.B \\(dq/a\\(dq\n\
+                        .TP\n.B count\nHow many.\nA reload applies a change.\nDefault:\n.B 3\n";
         assert_eq!(manual_section(KEYS), expected);
         assert_eq!(roff(".x \\ y"), "\\&.x \\e y");
     }

@@ -1,18 +1,33 @@
-//! Configuration files whose keys are documented once, where they are declared.
+//! Configuration whose keys are documented once, where they are declared.
 //!
-//! A program declares its keys with [`keys!`]. From that one table come the type that a file is read into, the default
-//! file ([`default_file`]) and the keys' part of the manual page ([`manual_section`]). Unknown keys are refused. A file
-//! `x.toml` is overridden by its drop-ins, `x.toml.d/*.toml`.
+//! A program declares its keys with [`keys!`]. From that one table come the type that values are read into, the default
+//! file ([`default_file`]) and the keys' part of the manual page ([`manual_section`]). A [`Configuration`] takes values
+//! from files, then from the environment, then from flags: what is taken later counts more, and each value knows where
+//! it is from. Whatever is unknown or wrong is refused with its place and with what would be right.
 
+mod check;
+mod configuration;
 mod document;
-mod file;
+mod files;
+mod reload;
+mod value;
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use document::{default_file, manual_section, roff};
-pub use file::{read_if_there, read_with_drop_ins};
+pub use check::check_directory;
+pub use configuration::Configuration;
+pub use document::{default_file, manual_of_sources, manual_section, roff};
+pub use reload::Reloaded;
+
+/// What the macro needs of other crates.
+#[doc(hidden)]
+pub mod of_macro {
+    pub use serde::Deserialize;
+    pub use toml::de::{Error, ValueDeserializer};
+}
 
 /// A key as documentation shows it.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +38,58 @@ pub struct KeyDoc {
     pub default: &'static str,
     /// What it means.
     pub doc: &'static str,
+    /// What another value takes to count.
+    pub takes: Takes,
+}
+
+/// What another value of a key takes to count in a program that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// A reload.
+    Reload,
+    /// A new start.
+    Restart,
+}
+
+/// A program's keys, as [`keys!`] declares them.
+pub trait Keys: Default + Clone {
+    /// Every key with its documentation, in the order of the default file.
+    const DOCS: &'static [KeyDoc];
+
+    /// Reads a value into the key of this name.
+    fn set(&mut self, name: &str, value: of_macro::ValueDeserializer<'_>) -> Result<(), of_macro::Error>;
+
+    /// Takes the value of the key of this name from others, even if that is none.
+    fn copy(&mut self, name: &str, others: &Self);
+}
+
+/// Where a value is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A line of a file, counted from one.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+    },
+    /// An environment variable.
+    Variable(String),
+    /// An option of the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
 }
 
 /// Why there are no settings.
@@ -36,27 +103,27 @@ pub enum SettingsError {
         /// What came of it.
         source: std::io::Error,
     },
-    /// A file does not say what it should.
-    #[error("{path}: {source}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
-    },
-    /// A key has a value that makes no sense.
-    #[error("{key}: {reason}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
+    /// What is said somewhere is wrong.
+    #[error("{origin}: {reason}")]
+    At {
+        /// Where.
+        origin: Origin,
+        /// What is wrong, and what would be right.
         reason: String,
     },
 }
 
-/// Says that a key's value makes no sense.
-pub fn wrong(key: &'static str, reason: impl Into<String>) -> SettingsError {
-    SettingsError::Value { key, reason: reason.into() }
+/// A key's value that cannot be, wherever it is from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct Wrong {
+    key: &'static str,
+    reason: String,
+}
+
+/// Says that a key's value cannot be, and what could.
+pub fn wrong(key: &'static str, reason: impl Into<String>) -> Wrong {
+    Wrong { key, reason: reason.into() }
 }
 
 /// A key that counts seconds, within what makes sense.
@@ -65,7 +132,7 @@ pub fn seconds(
     value: Option<u64>,
     default: u64,
     allowed: RangeInclusive<u64>,
-) -> Result<Duration, SettingsError> {
+) -> Result<Duration, Wrong> {
     let value = value.unwrap_or(default);
     if allowed.contains(&value) {
         return Ok(Duration::from_secs(value));
@@ -73,15 +140,15 @@ pub fn seconds(
     Err(wrong(key, format!("{value} is not between {} and {} seconds", allowed.start(), allowed.end())))
 }
 
-/// Declares a program's keys: for each its documentation, name, type and default as it is written in the file.
+/// Declares a program's keys: for each its documentation, name, type, default as it is written in the file, and what
+/// another value takes.
 ///
-/// It makes the type `Keys`, every field of it optional, and `KEY_DOCS`. The crate that uses it depends on serde.
+/// It makes the type `Keys`, every field of it optional, and `KEY_DOCS`.
 #[macro_export]
 macro_rules! keys {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:literal => $takes:ident,)+) => {
         /// The keys of the configuration file, each of them optional.
-        #[derive(Debug, Clone, Default, ::serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[derive(Debug, Clone, Default)]
         pub struct Keys {
             $($(#[doc = $doc])+ pub $name: Option<$type>,)+
         }
@@ -91,23 +158,30 @@ macro_rules! keys {
             name: stringify!($name),
             default: $default,
             doc: concat!($($doc, "\n"),+),
+            takes: $crate::Takes::$takes,
         }),+];
 
-        impl Keys {
-            /// These keys, and for those that are not set, the others'.
-            #[must_use]
-            pub fn or(self, others: Self) -> Self {
-                Self { $($name: self.$name.or(others.$name),)+ }
+        impl $crate::Keys for Keys {
+            const DOCS: &'static [$crate::KeyDoc] = KEY_DOCS;
+
+            fn set(
+                &mut self,
+                name: &str,
+                value: $crate::of_macro::ValueDeserializer<'_>,
+            ) -> Result<(), $crate::of_macro::Error> {
+                match name {
+                    $(stringify!($name) => {
+                        self.$name = Some($crate::of_macro::Deserialize::deserialize(value)?);
+                    })+
+                    _ => {}
+                }
+                Ok(())
             }
 
-            /// Reads the file that is named, or else the default one if it is there, each with its drop-ins.
-            pub fn read(
-                named: Option<&::std::path::Path>,
-                default: &::std::path::Path,
-            ) -> Result<Self, $crate::SettingsError> {
-                match named {
-                    Some(path) => $crate::read_with_drop_ins(path, Self::or),
-                    None => $crate::read_if_there(default, Self::or),
+            fn copy(&mut self, name: &str, others: &Self) {
+                match name {
+                    $(stringify!($name) => self.$name.clone_from(&others.$name),)+
+                    _ => {}
                 }
             }
         }

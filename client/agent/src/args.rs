@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use pkgtorrent_settings::{SettingsError, wrong};
+use pkgtorrent_settings::{Configuration, Origin, SettingsError};
 
-use crate::settings::{DEFAULT_CONFIG, Keys, Listen, Service, Settings, default_state_dir};
+use crate::settings::{DEFAULT_CONFIG, Keys, Settings, VARIABLES_PREFIX, default_state_dir};
 
 /// What the exit status of `fetch` says.
 pub const FETCH_EXIT_STATUS: &str = "Exit status: 0 when every package is in place, 3 when some are left to the \
@@ -69,6 +69,23 @@ pub enum Command {
         json: bool,
     },
 
+    /// Shows the settings that count, and where each is from
+    ///
+    /// What is written is a configuration file that says the same. Passwords in URLs are not shown.
+    #[command(after_help = EXIT_STATUS)]
+    Config {
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Looks for what is wrong with the configuration, and starts nothing
+    ///
+    /// Problems, for which the exit status is 1, are settings that make no sense, and users, files and addresses that
+    /// they name and that are not there. Call it as the user that the agent is started by.
+    #[command(after_help = EXIT_STATUS)]
+    Check,
+
     /// Puts packages into the agent's store, lists or checks them
     #[command(after_help = EXIT_STATUS)]
     Store {
@@ -85,7 +102,7 @@ pub struct FetchArgs {
     ///
     /// A URL without a path means the service's default prefix. If it is empty nothing is asked.
     #[arg(long, value_name = "URL")]
-    pub service: Option<Service>,
+    pub service: Option<String>,
 
     /// The address for other hosts of an agent that is started for this [default: [::]:7071]
     ///
@@ -93,7 +110,7 @@ pub struct FetchArgs {
     ///
     /// When the port is busy, any free one is taken instead. An agent that runs already keeps its own.
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<Listen>,
+    pub listen: Option<String>,
 
     /// Start no agent: download within this command and leave nothing running
     #[arg(long)]
@@ -122,7 +139,7 @@ pub struct AgentArgs {
     ///
     /// When the port is busy, any free one is taken instead.
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<Listen>,
+    pub listen: Option<String>,
 
     /// Leave the terminal, and say `ready` on standard output once the socket can be asked: how `fetch` starts it
     #[arg(long, hide = true)]
@@ -180,23 +197,36 @@ pub enum StoreCommand {
 }
 
 impl Args {
-    /// The settings: what the command line says, then what the configuration says, then the defaults.
-    pub fn settings(&self) -> Result<Settings, SettingsError> {
+    /// What is configured: by files, over them by the environment, and over that by the command line.
+    pub fn configuration(&self) -> Result<Configuration<Keys>, SettingsError> {
         let (service, listen) = match &self.command {
-            Command::Fetch(fetch) => (fetch.service.clone(), fetch.listen),
-            Command::Agent(agent) => (None, agent.listen),
-            Command::Status { .. } | Command::Store { .. } => (None, None),
+            Command::Fetch(fetch) => (fetch.service.as_deref(), fetch.listen.as_deref()),
+            Command::Agent(agent) => (None, agent.listen.as_deref()),
+            _ => (None, None),
         };
-        let from_file = Keys::read(self.config.as_deref(), Path::new(DEFAULT_CONFIG))?;
-        Keys { service, listen, ..Keys::default() }.or(from_file).settle()
+        let mut configuration = Configuration::default();
+        configuration.take_files(self.config.as_deref(), Path::new(DEFAULT_CONFIG))?;
+        configuration.take_variables(VARIABLES_PREFIX, std::env::vars_os())?;
+        configuration.take_flag("--service", "service", service)?;
+        configuration.take_flag("--listen", "listen", listen)?;
+        Ok(configuration)
+    }
+
+    /// The settings that follow from what is configured.
+    pub fn settings(&self) -> Result<Settings, SettingsError> {
+        self.configuration()?.settle(Keys::settle)
     }
 
     /// The state directory, as an absolute path: an agent leaves the directory that it was started in.
     pub fn state_dir(&self) -> Result<PathBuf, SettingsError> {
-        let is_service = matches!(&self.command, Command::Agent(AgentArgs { command: None, .. }));
+        // What is checked is what the agent would have.
+        let is_service =
+            matches!(&self.command, Command::Agent(AgentArgs { command: None, .. }) | Command::Check);
         let Some(named) = &self.state_dir else { return default_state_dir(is_service) };
-        std::path::absolute(named)
-            .map_err(|error| wrong("--state-dir", format!("{}: {error}", named.display())))
+        std::path::absolute(named).map_err(|error| SettingsError::At {
+            origin: Origin::Flag("--state-dir"),
+            reason: format!("{}: {error}", named.display()),
+        })
     }
 }
 
@@ -206,6 +236,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::settings::Service;
 
     fn parsed(line: &str) -> Result<Args, clap::Error> {
         Args::try_parse_from(std::iter::once("pkgtorrent").chain(line.split_whitespace()))
@@ -234,16 +265,7 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_a_usage_error() {
-        for line in [
-            "",
-            "store",
-            "store add",
-            "fetch --service mirror",
-            "fetch --listen host:7071",
-            "agent start",
-            "status extra",
-            "stats",
-        ] {
+        for line in ["", "store", "store add", "agent start", "status extra", "stats"] {
             let error = parsed(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }
@@ -277,6 +299,23 @@ mod tests {
         assert_eq!(settings("fetch --service="), ("None".into(), 1));
         assert_eq!(settings("agent --listen 0.0.0.0:3"), (from_file.clone(), 3));
         assert_eq!(settings("agent --listen 4"), (from_file, 4));
+    }
+
+    #[test]
+    fn an_option_that_makes_no_sense_is_refused_by_its_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("agent.toml");
+        std::fs::write(&file, "").expect("written");
+        for (line, reason) in [
+            ("fetch --service mirror", "--service: service: \"mirror\" is no http or https URL"),
+            ("fetch --listen host:1", "--listen: listen: \"host:1\" is no address to listen on"),
+            ("agent --listen 70710", "--listen: listen: \"70710\" is no address to listen on"),
+        ] {
+            let mut args = parsed(line).expect(line);
+            args.config = Some(file.clone());
+            let refused = args.settings().expect_err(line).to_string();
+            assert!(refused.starts_with(reason), "{refused}");
+        }
     }
 
     #[test]

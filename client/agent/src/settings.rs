@@ -1,4 +1,5 @@
-//! What an operator can set on a host: read from a file and its drop-ins, overridden by the command line.
+//! What an operator can set on a host: read from a file and its drop-ins, overridden by the environment and the command
+//! line.
 //!
 //! The comment on a key in `keys!` is the only place where it is documented: the default file and the manual page are
 //! made from it.
@@ -13,7 +14,7 @@ use ipnet::IpNet;
 use pkgtorrent_protocol::HostGroup;
 use pkgtorrent_protocol::group::NoGroup;
 use pkgtorrent_protocol::networks::default_peer_networks;
-use pkgtorrent_settings::{SettingsError, keys, seconds, wrong};
+use pkgtorrent_settings::{Origin, SettingsError, Wrong, keys, seconds, wrong};
 use pkgtorrent_swarm::Seeding;
 use reqwest::Url;
 use serde::Deserialize;
@@ -22,6 +23,9 @@ use crate::hours::Hours;
 
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/agent.toml";
+
+/// What the names of the environment variables that override it begin with.
+pub const VARIABLES_PREFIX: &str = "PKGTORRENT_";
 
 /// The state directory of an agent that root starts.
 pub const SYSTEM_STATE_DIR: &str = "/var/lib/pkgtorrent";
@@ -47,62 +51,62 @@ keys! {
     /// The service to ask, as a URL, for example `http://mirror.example.com:7070`. `auto` asks the host of each
     /// package's own URL. When it is empty nothing is asked, and the package manager downloads as it always did. A
     /// service named by who calls `pkgtorrent fetch` counts more than this.
-    service: Service = r#""""#,
+    service: Service = r#""""# => Reload,
     /// The address for other hosts, or only its port. When the port is busy any free one is taken instead. `[::]` is every
     /// address of this host, those of IPv4 too.
-    listen: Listen = r#""[::]:7071""#,
+    listen: Listen = r#""[::]:7071""# => Restart,
     /// The networks that other hosts are in: connections come from there and go there, and nowhere else.
-    peer_networks: Vec<IpNet> = r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7", "fe80::/10"]"#,
+    peer_networks: Vec<IpNet> = r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7", "fe80::/10"]"# => Restart,
     /// The most connections to other hosts at once, over all bundles.
-    peer_connections: usize = "200",
+    peer_connections: usize = "200" => Restart,
     /// Bytes that are sent to other hosts in a second at most, over all connections. 0 means no limit.
-    upload_limit: u64 = "0",
+    upload_limit: u64 = "0" => Reload,
     /// Times of day, by this host's clock, in which it gives to other hosts, for example `["18:00-08:00", "12:00-13:00"]`.
     /// At others it takes from them and gives nothing. Empty means at any time.
-    upload_hours: Hours = "[]",
+    upload_hours: Hours = "[]" => Reload,
     /// The group that this host is in, for services that have rules for groups: letters, digits, dots, dashes and
     /// underscores. Empty means none.
-    group: Group = r#""""#,
+    group: Group = r#""""# => Reload,
     /// Bytes that are taken from other hosts in a second at most, over all connections. 0 means no limit. Web seeds are
     /// not held back.
-    download_limit: u64 = "0",
+    download_limit: u64 = "0" => Reload,
     /// Whether `pkgtorrent fetch` may leave an agent running that keeps sharing: `always`, `never`, or `auto`, which
     /// is always but in a chroot, a container or an image build.
-    background: Background = r#""auto""#,
+    background: Background = r#""auto""# => Reload,
     /// The user that the agent runs as when root starts it. If there is no such user it is `nobody`.
-    user: String = r#""pkgtorrent""#,
+    user: String = r#""pkgtorrent""# => Restart,
     /// Users that may ask the agent for packages, beside root and the agent's own.
-    allowed_users: Vec<String> = "[]",
+    allowed_users: Vec<String> = "[]" => Reload,
     /// The most bytes that the store keeps. What nobody has wanted for longest leaves first.
-    store_max_bytes: u64 = "10737418240",
+    store_max_bytes: u64 = "10737418240" => Reload,
     /// Bytes that stay free on the store's file system: the store shrinks before they are touched. 0 means 5 % of the
     /// file system, but at most 1 GiB.
-    free_space_min: u64 = "0",
+    free_space_min: u64 = "0" => Reload,
     /// Seconds that the agent keeps sharing at least after a package was last wanted on this host.
-    seed_min: u64 = "900",
+    seed_min: u64 = "900" => Reload,
     /// Seconds that it keeps sharing at most. Each host shares each set for a time of its own between the two: ever fewer
     /// of them stay, so that a set is still there hours after a burst, and not the same ones for every set. Equal to
     /// `seed_min`, all leave after that time; where it is not set, it is a day or `seed_min` if that is more.
-    seed_max: u64 = "86400",
+    seed_max: u64 = "86400" => Reload,
     /// Seconds after which an agent that has nothing to do and need not share any longer ends.
-    idle_timeout: u64 = "60",
+    idle_timeout: u64 = "60" => Reload,
     /// The most connections at once to one web seed.
-    origin_connections: usize = "6",
+    origin_connections: usize = "6" => Restart,
     /// Hosts, with or without a port, that a service may name as web seeds beside itself.
-    origin_hosts: Vec<String> = "[]",
+    origin_hosts: Vec<String> = "[]" => Reload,
     /// The proxy for services and web seeds, as a URL. When it is empty the environment says which, in `http_proxy`,
     /// `https_proxy` and `no_proxy`; `none` means a direct connection whatever the environment says.
-    proxy: Proxy = r#""""#,
+    proxy: Proxy = r#""""# => Reload,
     /// A file of certificates, in PEM, that are trusted beside the system's own.
-    ca_file: PathBuf = r#""""#,
+    ca_file: PathBuf = r#""""# => Reload,
     /// The version of the internet protocol to reach services and web seeds by: `any`, `4` or `6`.
-    ip_version: IpVersion = r#""any""#,
+    ip_version: IpVersion = r#""any""# => Reload,
     /// Seconds that a connection to a service or web seed may take to be made.
-    connect_timeout: u64 = "5",
+    connect_timeout: u64 = "5" => Reload,
     /// Seconds without `min_rate` after which an answer is given up and the bytes are taken from elsewhere.
-    stall_timeout: u64 = "5",
+    stall_timeout: u64 = "5" => Reload,
     /// The fewest bytes in a second that a web seed has to deliver, on average over `stall_timeout`.
-    min_rate: u64 = "1000",
+    min_rate: u64 = "1000" => Reload,
 }
 
 /// What the agent and the commands that talk to it run with.
@@ -333,7 +337,7 @@ impl TryFrom<String> for Proxy {
 }
 
 /// How long the agent shares, from the shortest and the longest time.
-fn seeding(min: Option<u64>, max: Option<u64>) -> Result<Seeding, SettingsError> {
+fn seeding(min: Option<u64>, max: Option<u64>) -> Result<Seeding, Wrong> {
     let min = seconds("seed_min", min, 900, 0..=STAY_MAX)?;
     let is_set = max.is_some();
     let max = seconds("seed_max", max, 86_400, 0..=STAY_MAX)?;
@@ -355,7 +359,7 @@ fn http_url(text: &str) -> Result<Url, AddressError> {
 
 impl Keys {
     /// Checks the keys and fills in defaults.
-    pub fn settle(self) -> Result<Settings, SettingsError> {
+    pub fn settle(self) -> Result<Settings, Wrong> {
         let allowed_users = self.allowed_users.unwrap_or_default();
         for name in &allowed_users {
             user("allowed_users", name)?;
@@ -364,7 +368,7 @@ impl Keys {
         user("user", &name)?;
         let max_bytes = self.store_max_bytes.unwrap_or(10 << 30);
         if max_bytes == 0 {
-            return Err(wrong("store_max_bytes", "a store of 0 bytes can take no package"));
+            return Err(wrong("store_max_bytes", "0 is no size of a store: a package has to fit in it"));
         }
         let origin = OriginSettings {
             connections: connections(self.origin_connections.unwrap_or(6))?,
@@ -400,35 +404,38 @@ impl Keys {
     }
 }
 
-fn user(key: &'static str, name: &str) -> Result<(), SettingsError> {
+fn user(key: &'static str, name: &str) -> Result<(), Wrong> {
     if name.is_empty() || name.contains([':', '/', '\n', '\0']) {
-        return Err(wrong(key, format!("{name:?} is no user's name")));
+        return Err(wrong(
+            key,
+            format!("{name:?} is no user's name: that has a letter, and no colon or slash"),
+        ));
     }
     Ok(())
 }
 
-fn peer_connections(count: usize) -> Result<usize, SettingsError> {
+fn peer_connections(count: usize) -> Result<usize, Wrong> {
     if (1..=PEER_CONNECTIONS_MAX).contains(&count) {
         return Ok(count);
     }
     Err(wrong("peer_connections", format!("{count} is not between 1 and {PEER_CONNECTIONS_MAX}")))
 }
 
-fn connections(count: usize) -> Result<usize, SettingsError> {
+fn connections(count: usize) -> Result<usize, Wrong> {
     if (1..=ORIGIN_CONNECTIONS_MAX).contains(&count) {
         return Ok(count);
     }
     Err(wrong("origin_connections", format!("{count} is not between 1 and {ORIGIN_CONNECTIONS_MAX}")))
 }
 
-fn min_rate(rate: u64) -> Result<u64, SettingsError> {
+fn min_rate(rate: u64) -> Result<u64, Wrong> {
     if (1..=MIN_RATE_MAX).contains(&rate) {
         return Ok(rate);
     }
     Err(wrong("min_rate", format!("{rate} is not between 1 and {MIN_RATE_MAX} bytes in a second")))
 }
 
-fn ca_file(path: PathBuf) -> Result<Option<PathBuf>, SettingsError> {
+fn ca_file(path: PathBuf) -> Result<Option<PathBuf>, Wrong> {
     if path.as_os_str().is_empty() {
         return Ok(None);
     }
@@ -436,15 +443,15 @@ fn ca_file(path: PathBuf) -> Result<Option<PathBuf>, SettingsError> {
         return Ok(Some(path));
     }
     // The agent leaves the directory that it is started in.
-    Err(wrong("ca_file", format!("{} is no absolute path", path.display())))
+    Err(wrong("ca_file", format!("{} is no absolute path: that begins with a slash", path.display())))
 }
 
-fn origin_hosts(hosts: Vec<String>) -> Result<Vec<String>, SettingsError> {
+fn origin_hosts(hosts: Vec<String>) -> Result<Vec<String>, Wrong> {
     let lower = |host: String| {
         let lower = host.to_lowercase();
         match is_host(&lower) {
             true => Ok(lower),
-            false => Err(wrong("origin_hosts", format!("{host:?} is no host, nor a host with a port"))),
+            false => Err(wrong("origin_hosts", format!("{host:?} is no host: write HOST or HOST:PORT"))),
         }
     };
     hosts.into_iter().map(lower).collect()
@@ -485,8 +492,10 @@ fn state_dir_of(
     }
     let home = || directory("HOME").map(|home| home.join(".local/state"));
     let parent = directory("XDG_STATE_HOME").or_else(home);
-    let parent =
-        parent.ok_or_else(|| wrong("HOME", "is not set: say where to keep state, --state-dir DIR"))?;
+    let parent = parent.ok_or_else(|| SettingsError::At {
+        origin: Origin::Variable("HOME".into()),
+        reason: "is not set: say where to keep state, --state-dir DIR".into(),
+    })?;
     Ok(parent.join("pkgtorrent"))
 }
 
@@ -502,11 +511,14 @@ pub fn default_file() -> String {
 
 #[cfg(test)]
 mod tests {
+    use pkgtorrent_settings::Configuration;
+
     use super::*;
 
     fn settled(text: &str) -> Result<Settings, String> {
-        let keys: Keys = toml::from_str(text).map_err(|error| error.to_string())?;
-        keys.settle().map_err(|error| error.to_string())
+        let mut configuration = Configuration::<Keys>::default();
+        let taken = configuration.take_text(Path::new("agent.toml"), text);
+        taken.and_then(|()| configuration.settle(Keys::settle)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -663,14 +675,35 @@ mod tests {
         ] {
             let key = text.split(' ').next().expect("a key");
             let error = settled(text).expect_err(text);
-            assert!(error.contains(key), "{text}: {error}");
+            assert!(error.starts_with(&format!("agent.toml:1: {key}: ")), "{text}: {error}");
         }
     }
 
     #[test]
-    fn a_value_that_is_refused_while_reading_has_its_line() {
-        let error = settled("seed_min = 1\nservice = \"mirror\"\n").expect_err("refused");
-        assert!(error.contains("line 2") && error.contains("\"mirror\" is no http or https URL"), "{error}");
+    fn a_refusal_says_what_would_be_right() {
+        for (text, reason) in [
+            ("service = \"mirror\"", "service: \"mirror\" is no http or https URL; the default is \"\""),
+            ("listen = 7071", "listen: expected a text in quotes, found 7071; the default is \"[::]:7071\""),
+            (
+                "listen = \"host:1\"",
+                "listen: \"host:1\" is no address to listen on: expected ADDRESS:PORT or PORT; the default is \"[::]:7071\"",
+            ),
+            (
+                "background = \"sometimes\"",
+                "background: expected one of \"auto\", \"always\", \"never\", found \"sometimes\"; the default is \"auto\"",
+            ),
+            ("ip_version = 6", "ip_version: expected a text in quotes, found 6; the default is \"any\""),
+            ("user = \"a:b\"", "user: \"a:b\" is no user's name: that has a letter, and no colon or slash"),
+            ("origin_hosts = [\"a/b\"]", "origin_hosts: \"a/b\" is no host: write HOST or HOST:PORT"),
+            ("ca_file = \"ca.pem\"", "ca_file: ca.pem is no absolute path: that begins with a slash"),
+            ("min_rate = 0", "min_rate: 0 is not between 1 and 1000000000 bytes in a second"),
+            (
+                "proxy = \"socks://u:secret@p\"",
+                "proxy: \"socks://u:***@p\" is no http or https URL; the default is \"\"",
+            ),
+        ] {
+            assert_eq!(settled(&format!("\n{text}")), Err(format!("agent.toml:2: {reason}")), "{text}");
+        }
     }
 
     #[test]

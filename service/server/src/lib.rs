@@ -13,6 +13,7 @@ mod body;
 mod bundle;
 mod cache;
 mod catalog;
+mod check;
 mod digesting;
 mod fingerprint;
 mod flights;
@@ -23,6 +24,7 @@ mod packages;
 mod planner;
 mod rate;
 mod registry;
+pub mod reload;
 mod root;
 pub mod settings;
 mod state;
@@ -40,20 +42,26 @@ use actix_web::dev::{Server, Service as _};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 
+use arc_swap::ArcSwap;
 use catalog::Scanner;
+pub use check::check;
 use http::{Connection, Service};
 use idle::{AnsweringBody, Watched};
 use metering::Sent;
 use packages::Packages;
 use planner::Planner;
-use registry::RegistryHandle;
+use registry::{Busy, RegistryHandle};
 use root::Root;
 use settings::Settings;
 use state::State;
 pub use state::StateError;
+use tokio::sync::mpsc;
 
 /// How long answers may go on after the service was told to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait with other settings for a registry that is overloaded.
+const RELOAD_RETRY: Duration = Duration::from_millis(100);
 
 /// Connections that wait in the kernel to be accepted: a fleet comes within one second.
 const BACKLOG: i32 = 4096;
@@ -104,9 +112,11 @@ impl RunError {
     }
 }
 
-/// Runs the service until `shutdown` is done. `on_listening` is told every address once connections are accepted there.
+/// Runs the service until `shutdown` is done, by other settings whenever some come through `reloads`. `on_listening` is
+/// told every address once connections are accepted there.
 pub async fn run(
     settings: Settings,
+    reloads: mpsc::Receiver<Settings>,
     shutdown: impl Future<Output = ()> + Send + 'static,
     on_listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
@@ -126,6 +136,7 @@ pub async fn run(
     let scanner = Scanner::new(root, Arc::clone(&state), settings.build_threads);
     let rescan_interval = settings.rescan_interval;
     let ready = false.into();
+    let settings = ArcSwap::from_pointee(settings);
     let service =
         Data::new(Service { settings, state, packages, planner, registry, metrics, web_seed, ready });
 
@@ -150,6 +161,7 @@ pub async fn run(
     on_listening(&addresses);
     let sweeping = tokio::spawn(sweep(service.clone()));
     let tidying = tokio::spawn(tidying::run(service.clone()));
+    let reloading = tokio::spawn(reload(service.clone(), reloads));
     let handle = server.handle();
     let stopping = tokio::spawn(async move {
         shutdown.await;
@@ -160,6 +172,7 @@ pub async fn run(
     stopping.abort();
     sweeping.abort();
     tidying.abort();
+    reloading.abort();
     end.store(true, Ordering::Relaxed);
     // The scanner ends within a second or so; a panic there was logged when it happened.
     let ending = tokio::task::spawn_blocking(move || {
@@ -172,7 +185,7 @@ pub async fn run(
 }
 
 fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, RunError> {
-    let settings = &service.settings;
+    let settings = service.settings.load();
     let user_timeout = u32::try_from(settings.client_timeout.as_millis()).unwrap_or(u32::MAX);
     let per_worker = affordable(settings.connections_max).div_ceil(settings.workers);
     let (workers, client_timeout) = (settings.workers, settings.client_timeout);
@@ -285,6 +298,21 @@ async fn sweep(service: Data<Service>) {
         service.metrics.run_upkeep();
         // A registry too busy for this sweeps by itself.
         let _ = service.registry.run(|_| ()).await;
+    }
+}
+
+/// Goes by other settings as they come, as far as they do not take a restart.
+async fn reload(service: Data<Service>, mut reloads: mpsc::Receiver<Settings>) {
+    while let Some(settings) = reloads.recv().await {
+        let tracker = settings.tracker.clone();
+        service.settings.store(Arc::new(settings));
+        loop {
+            let tracker = tracker.clone();
+            match service.registry.run(move |registry| registry.reconfigure(tracker)).await {
+                Ok(()) => break,
+                Err(Busy) => tokio::time::sleep(RELOAD_RETRY).await,
+            }
+        }
     }
 }
 

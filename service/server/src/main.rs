@@ -5,8 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pkgtorrent_server::RunError;
-use pkgtorrent_server::args::Args;
+use pkgtorrent_server::args::{Args, Command};
+use pkgtorrent_server::reload::Reloading;
+use pkgtorrent_server::settings::{Keys, Settings};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `RUST_LOG` says otherwise. actix-http reports each client that sends nonsense or goes away as an
@@ -24,14 +27,59 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let settings = match Args::parse().settings() {
-        Ok(settings) => settings,
+    let args = Args::parse();
+    match args.command {
+        Some(Command::Config { json }) => show(&args, json),
+        Some(Command::Check) => check(&args),
+        None => serve(args),
+    }
+}
+
+/// Shows what counts and where it is from, even if no service could run with it: this is how that is looked into.
+fn show(args: &Args, is_json: bool) -> ExitCode {
+    let text = match args.configuration() {
+        Ok(configuration) if is_json => format!("{:#}\n", configuration.json()),
+        Ok(configuration) => configuration.listing(),
+        Err(error) => {
+            eprintln!("pkgtorrent-service: {error}");
+            return ExitCode::from(MISCONFIGURED);
+        }
+    };
+    say(&text)
+}
+
+fn say(text: &str) -> ExitCode {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn check(args: &Args) -> ExitCode {
+    let problems = match args.configuration().and_then(|found| found.settle(Keys::settle)) {
+        Ok(settings) => pkgtorrent_server::check(&settings),
+        Err(error) => vec![error.to_string()],
+    };
+    for problem in &problems {
+        eprintln!("pkgtorrent-service: {problem}");
+    }
+    if !problems.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    say("no problems found\n")
+}
+
+fn serve(args: Args) -> ExitCode {
+    let found = args.configuration().and_then(|found| Ok((found.settle(Keys::settle)?, found)));
+    let (settings, configuration) = match found {
+        Ok(found) => found,
         Err(error) => {
             tracing::error!("{error}");
             return ExitCode::from(MISCONFIGURED);
         }
     };
-    match actix_web::rt::System::new().block_on(run(settings)) {
+    let reloading = Reloading { args, configuration };
+    match actix_web::rt::System::new().block_on(run(settings, reloading)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Each error's text has its cause in it.
@@ -41,7 +89,11 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(settings: pkgtorrent_server::settings::Settings) -> Result<(), RunError> {
+async fn run(settings: Settings, reloading: Reloading) -> Result<(), RunError> {
+    // Before anything else: until then it would end the service.
+    let hangup = signal(SignalKind::hangup())?;
+    let (reloads_sender, reloads) = mpsc::channel(1);
+    let reloading = tokio::spawn(reloading.at_each(hangup, reloads_sender));
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let shutdown = async move {
@@ -50,7 +102,7 @@ async fn run(settings: pkgtorrent_server::settings::Settings) -> Result<(), RunE
             _ = terminate.recv() => {}
         }
     };
-    pkgtorrent_server::run(settings, shutdown, |addresses| {
+    let served = pkgtorrent_server::run(settings, reloads, shutdown, |addresses| {
         // Whoever started us on port 0 reads here which one it became; a closed output is no reason to end.
         let mut out = std::io::stdout().lock();
         for address in addresses {
@@ -58,5 +110,7 @@ async fn run(settings: pkgtorrent_server::settings::Settings) -> Result<(), RunE
         }
         let _ = out.flush();
     })
-    .await
+    .await;
+    reloading.abort();
+    served
 }

@@ -28,6 +28,8 @@ pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Tracker and bundles, as errands see them.
 pub(crate) struct Registry {
     pub(crate) tracker: Tracker,
+    /// What the tracker goes by, for one that starts anew.
+    settings: Settings,
     bundles: HashMap<InfoHash, Arc<Bundle>>,
     state: Arc<State>,
     web_seed: Arc<Sent>,
@@ -89,8 +91,8 @@ impl RegistryHandle {
     ) -> std::io::Result<Self> {
         let (errands, mut waiting) = mpsc::channel::<Errand>(ERRANDS_MAX);
         let restored =
-            move || Registry::restored(settings.clone(), seed, Arc::clone(&state), Arc::clone(&web_seed));
-        let mut registry = restored();
+            move |settings| Registry::restored(settings, seed, Arc::clone(&state), Arc::clone(&web_seed));
+        let mut registry = restored(settings);
         std::thread::Builder::new().name("registry".into()).spawn(move || {
             let mut swept = Instant::now();
             while let Some(errand) = waiting.blocking_recv() {
@@ -105,7 +107,7 @@ impl RegistryHandle {
                     // What it left half done is worth nothing, and all of it comes back: bundles from the state, peers
                     // with their next announces. Without a registry every answer would be an error until a restart.
                     tracing::error!("the registry panicked; it starts anew");
-                    registry = restored();
+                    registry = restored(registry.settings.clone());
                 }
             }
         })?;
@@ -131,11 +133,18 @@ impl RegistryHandle {
 impl Registry {
     /// A registry with the bundles that are stored.
     fn restored(settings: Settings, seed: u64, state: Arc<State>, web_seed: Arc<Sent>) -> Self {
-        let (tracker, sent) = (Tracker::new(settings, seed), web_seed.get());
+        let (tracker, sent) = (Tracker::new(settings.clone(), seed), web_seed.get());
         let (bundles, started) = (HashMap::new(), Instant::now());
-        let mut registry = Self { tracker, bundles, state, web_seed, sent, started, last_formed: 0 };
+        let mut registry =
+            Self { tracker, settings, bundles, state, web_seed, sent, started, last_formed: 0 };
         registry.restore();
         registry
+    }
+
+    /// Goes by other settings.
+    pub(crate) fn reconfigure(&mut self, settings: Settings) {
+        self.tracker.reconfigure(&settings);
+        self.settings = settings;
     }
 
     pub(crate) fn now(&self) -> Duration {

@@ -1,15 +1,16 @@
-//! What an operator can set: read from a file and its drop-ins, overridden by the command line.
+//! What an operator can set: read from a file and its drop-ins, overridden by the environment and the command line.
 //!
 //! The comment on a key in `keys!` is the only place where it is documented: the default file and the manual page are
 //! made from it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use pkgtorrent_settings::{SettingsError, keys, seconds, wrong};
+use pkgtorrent_settings::{Wrong, keys, seconds, wrong};
 use pkgtorrent_tracker::{Sites, SitesError};
 use serde::Deserialize;
 
@@ -19,77 +20,88 @@ use crate::uploads::{UploadKeys, UploadRules};
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/service.toml";
 
+/// What the names of the environment variables that override it begin with.
+pub const VARIABLES_PREFIX: &str = "PKGTORRENT_SERVICE_";
+
+/// The most peers in an answer: ten times what makes a random graph dense.
+const PEERS_PER_ANSWER_MAX: usize = 500;
+
+/// The most threads of one kind: more than any machine has cores for.
+const THREADS_MAX: usize = 256;
+
+/// The most connections: more than any machine has open files for.
+const CONNECTIONS_MAX: usize = 1_000_000;
+
 keys! {
     /// The directory whose repositories are served. Every directory below it with `repodata/repomd.xml` is a
-    /// repository; packages outside of any are served as well. It must be set, here or on the command line: what is
-    /// shown is an example and no default.
-    root: PathBuf = r#""/srv/mirror""#,
+    /// repository; packages outside of any are served as well.
+    root: PathBuf = r#""/srv/mirror""# => Restart,
     /// Addresses to listen on. Port 0 means any free one.
-    listen: Vec<SocketAddr> = r#"["[::]:7070"]"#,
+    listen: Vec<SocketAddr> = r#"["[::]:7070"]"# => Restart,
     /// The directory for what is remembered between runs: block lists, bundles, sets. It is made if it is not there.
     /// It must not lie below the root, nor the root below it. Everything in it can be computed again. The default for
     /// any other user than root is `pkgtorrent-service` in `$XDG_STATE_HOME`, or else in `~/.local/state`.
-    state: PathBuf = r#""/var/lib/pkgtorrent-service""#,
+    state: PathBuf = r#""/var/lib/pkgtorrent-service""# => Restart,
     /// The URL under which hosts reach this service, for example `http://mirror.example.com`. When it is empty, URLs in
     /// answers are made from the Host that a request names if that is one of `allowed_hosts`, and from the address
     /// that the host connected to otherwise.
-    public_url: String = r#""""#,
+    public_url: String = r#""""# => Reload,
     /// Hosts that requests may name, with or without a port. When this is set, requests for plans and torrents that
     /// name any other are refused.
-    allowed_hosts: Vec<String> = "[]",
+    allowed_hosts: Vec<String> = "[]" => Reload,
     /// Networks of proxies that stand before this service: what they say in X-Forwarded-For, X-Forwarded-Proto and
     /// X-Forwarded-Host is believed, and nobody else's word.
-    trusted_proxies: Vec<IpNet> = "[]",
+    trusted_proxies: Vec<IpNet> = "[]" => Reload,
     /// Networks whose hosts are introduced to each other. Hosts outside get no peers and are given to nobody.
-    peer_networks: Vec<IpNet> = r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]"#,
+    peer_networks: Vec<IpNet> = r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]"# => Restart,
     /// Places with networks of their own, for example `{ berlin = ["10.1.0.0/16"], lyon = ["10.2.0.0/16", "fd00:2::/32"] }`.
     /// Hosts of a site meet each other first, and each piece comes into it about once. Those that are in no site are
     /// treated as without sites. Where none are named, neighbouring addresses meet first.
-    sites: BTreeMap<String, Vec<IpNet>> = "{}",
+    sites: BTreeMap<String, Vec<IpNet>> = "{}" => Restart,
     /// Pairs of sites that are nearer to each other than to the rest, for example `[["berlin", "lyon"]]`.
-    site_links: Vec<(String, String)> = "[]",
+    site_links: Vec<(String, String)> = "[]" => Restart,
     /// The site that this service stands in. Its hosts fetch first copies, and the others have them from these. When it
     /// is empty, the first site by name that has hosts which want something fetches it.
-    origin_site: String = r#""""#,
+    origin_site: String = r#""""# => Restart,
     /// Announce URLs of further trackers, for clients of other makes. Torrents name them before this service's own, in
     /// an order that follows from the info hash, so that swarms spread over them.
-    trackers: Vec<String> = "[]",
+    trackers: Vec<String> = "[]" => Reload,
     /// The location under which an nginx in front of this service serves the root itself. When it is set, files are
     /// answered with X-Accel-Redirect and no bytes. See packaging/nginx/pkgtorrent.conf.
-    accel_redirect: String = r#""""#,
+    accel_redirect: String = r#""""# => Reload,
     /// What hosts may take of this service's web seed. `origin.max_rate`, for example `"8 Mbit/s"`, is the most that all
     /// hosts together are told to fetch from it while they have others to wait for; it comes to them in turns, what nobody
     /// has yet before all else. A host without others takes what its line takes, and leaves them less for a while.
     /// Clients of other makes are not held back, but count. Bytes that a proxy sends instead of this service are not seen
     /// here. Empty means no limit.
-    origin: OriginKeys = r#"{ max_rate = "" }"#,
+    origin: OriginKeys = r#"{ max_rate = "" }"# => Reload,
     /// What hosts give to others at most: rules with a name for networks, or for groups as hosts name theirs (`group` in
     /// agent.toml), for example `{ vpn = { networks = ["10.8.0.0/16"], max_rate = "0" }, branch = { groups = ["branch"],
     /// max_rate = "8 Mbit/s" } }`. `"0"` means nothing: such a host is named to nobody, and still takes from others. Of
     /// several rules for one host the least counts. A host learns it with its next plan.
-    uploads: BTreeMap<String, UploadKeys> = "{}",
+    uploads: BTreeMap<String, UploadKeys> = "{}" => Reload,
     /// Seconds between announces of a peer.
-    announce_interval: u64 = "60",
+    announce_interval: u64 = "60" => Reload,
     /// The most peers in one answer.
-    peers_per_answer: usize = "50",
+    peers_per_answer: usize = "50" => Reload,
     /// Announces, and plans whose host joins their swarms, that one address may ask for in a second, on average; 0 for
     /// no limit. A plan beyond it comes without peers.
-    announces_per_second: u32 = "250",
+    announces_per_second: u32 = "250" => Reload,
     /// As many of them that one address may ask for at once.
-    announces_burst: u32 = "1000",
+    announces_burst: u32 = "1000" => Reload,
     /// Seconds after which the root is looked through even if nothing seems to have changed.
-    rescan_interval: u64 = "300",
+    rescan_interval: u64 = "300" => Restart,
     /// Threads that read packages; 0 for one for each core.
-    build_threads: usize = "0",
+    build_threads: usize = "0" => Restart,
     /// Threads that answer requests; 0 for one for each core.
-    workers: usize = "0",
+    workers: usize = "0" => Restart,
     /// The most connections at once. Further ones wait in the kernel.
-    connections_max: usize = "20000",
+    connections_max: usize = "20000" => Restart,
     /// Seconds that a client may take to send a request, and that it may keep a connection without one.
-    client_timeout: u64 = "30",
+    client_timeout: u64 = "30" => Restart,
     /// Bytes in a second that a client must take of an answer, on average after `client_timeout`. Slower ones are cut
     /// off.
-    min_rate: u64 = "1024",
+    min_rate: u64 = "1024" => Reload,
 }
 
 /// What hosts may take of the web seed.
@@ -140,12 +152,19 @@ pub struct Settings {
 
 impl Keys {
     /// Checks the keys and fills in defaults.
-    pub fn settle(self) -> Result<Settings, SettingsError> {
+    pub fn settle(self) -> Result<Settings, Wrong> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = |n: Option<usize>| n.filter(|&n| n > 0).unwrap_or(cores);
-        let root = self.root.ok_or_else(|| wrong("root", "say which directory to serve: --root DIR"))?;
+        let threads = |key, n| match count(key, n, 0, 0..=THREADS_MAX) {
+            Ok(0) => Ok(cores.min(THREADS_MAX)),
+            counted => counted,
+        };
         let tracker = pkgtorrent_tracker::Settings {
-            peers_per_answer_max: self.peers_per_answer.unwrap_or(50).clamp(1, 500),
+            peers_per_answer_max: count(
+                "peers_per_answer",
+                self.peers_per_answer,
+                50,
+                1..=PEERS_PER_ANSWER_MAX,
+            )?,
             peer_networks: self.peer_networks.unwrap_or_else(pkgtorrent_tracker::default_peer_networks),
             sites: sites(
                 &self.sites.unwrap_or_default(),
@@ -163,12 +182,12 @@ impl Keys {
         };
         let listen = self.listen.unwrap_or_else(|| vec![SocketAddr::from(([0_u16; 8], 7070))]);
         if listen.is_empty() {
-            return Err(wrong("listen", "name at least one address"));
+            return Err(wrong("listen", "name at least one address, like \"[::]:7070\""));
         }
         Ok(Settings {
-            root,
+            root: self.root.unwrap_or_else(|| "/srv/mirror".into()),
             listen,
-            state: self.state.unwrap_or_else(default_state),
+            state: self.state.unwrap_or_else(|| "/var/lib/pkgtorrent-service".into()),
             public_url: public_url(&self.public_url.unwrap_or_default())?,
             allowed_hosts: self.allowed_hosts.unwrap_or_default().iter().map(|h| h.to_lowercase()).collect(),
             trusted_proxies: self.trusted_proxies.unwrap_or_default(),
@@ -178,17 +197,19 @@ impl Keys {
                 .map_err(|error| wrong("uploads", error))?,
             tracker,
             rescan_interval: seconds("rescan_interval", self.rescan_interval, 300, 1..=86_400)?,
-            build_threads: threads(self.build_threads).min(256),
-            workers: threads(self.workers).min(256),
-            connections_max: self.connections_max.unwrap_or(20_000).max(1),
+            build_threads: threads("build_threads", self.build_threads)?,
+            workers: threads("workers", self.workers)?,
+            connections_max: count("connections_max", self.connections_max, 20_000, 1..=CONNECTIONS_MAX)?,
             client_timeout: seconds("client_timeout", self.client_timeout, 30, 1..=3_600)?,
             min_rate: self.min_rate.unwrap_or(1024),
         })
     }
 }
 
-/// The directory that systemd gives us, else the system's for root, else the user's own.
-fn default_state() -> PathBuf {
+/// Where state is kept unless somebody says otherwise: the directory that systemd gives us, else the system's for root,
+/// else the user's own.
+#[must_use]
+pub fn default_state() -> PathBuf {
     const NAME: &str = "pkgtorrent-service";
     if let Some(directory) = std::env::var_os("STATE_DIRECTORY") {
         return directory.into();
@@ -200,12 +221,25 @@ fn default_state() -> PathBuf {
     std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).unwrap_or_default().join(NAME)
 }
 
+fn count(
+    key: &'static str,
+    value: Option<usize>,
+    default: usize,
+    allowed: RangeInclusive<usize>,
+) -> Result<usize, Wrong> {
+    let value = value.unwrap_or(default);
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    Err(wrong(key, format!("{value} is not between {} and {}", allowed.start(), allowed.end())))
+}
+
 /// What is wrong is in one of the three keys: which, the error shows by what it names.
 fn sites(
     sites: &BTreeMap<String, Vec<IpNet>>,
     links: &[(String, String)],
     origin: &str,
-) -> Result<Sites, SettingsError> {
+) -> Result<Sites, Wrong> {
     let origin = Some(origin).filter(|origin| !origin.is_empty());
     let refused = |key| move |error: SitesError| wrong(key, error.to_string());
     Sites::new(sites, &[], None).map_err(refused("sites"))?;
@@ -221,7 +255,7 @@ fn flood(per_second: u32, burst: u32) -> Option<pkgtorrent_tracker::FloodLimit> 
     })
 }
 
-fn public_url(url: &str) -> Result<Option<String>, SettingsError> {
+fn public_url(url: &str) -> Result<Option<String>, Wrong> {
     if url.is_empty() {
         return Ok(None);
     }
@@ -231,7 +265,7 @@ fn public_url(url: &str) -> Result<Option<String>, SettingsError> {
     Ok(Some(url.trim_end_matches('/').to_owned()))
 }
 
-fn trackers(urls: Vec<String>) -> Result<Vec<String>, SettingsError> {
+fn trackers(urls: Vec<String>) -> Result<Vec<String>, Wrong> {
     match urls.iter().find(|url| !is_http_url(url) && !url.starts_with("udp://")) {
         Some(url) => Err(wrong("trackers", format!("{url:?} is no http, https or udp URL"))),
         None => Ok(urls),
@@ -246,7 +280,7 @@ fn is_http_url(url: &str) -> bool {
     })
 }
 
-fn accel_redirect(location: &str) -> Result<Option<String>, SettingsError> {
+fn accel_redirect(location: &str) -> Result<Option<String>, Wrong> {
     if location.is_empty() {
         return Ok(None);
     }
@@ -260,7 +294,7 @@ fn accel_redirect(location: &str) -> Result<Option<String>, SettingsError> {
 #[must_use]
 pub fn default_file() -> String {
     pkgtorrent_settings::default_file(
-        "Configuration of pkgtorrent-service, in TOML. Every key is shown with its default, the root with an example.\n\
+        "Configuration of pkgtorrent-service, in TOML. Every key is shown with its default.\n\
          Drop-ins in the directory of the same name with .d behind it, *.toml, override it.",
         KEY_DOCS,
     )
@@ -268,10 +302,14 @@ pub fn default_file() -> String {
 
 #[cfg(test)]
 mod tests {
+    use pkgtorrent_settings::Configuration;
+
     use super::*;
 
-    fn keys(text: &str) -> Result<Keys, toml::de::Error> {
-        toml::from_str(text)
+    fn settled(text: &str) -> Result<Settings, String> {
+        let mut configuration = Configuration::<Keys>::default();
+        let taken = configuration.take_text(Path::new("service.toml"), text);
+        taken.and_then(|()| configuration.settle(Keys::settle)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -281,10 +319,7 @@ mod tests {
             .filter_map(|line| line.strip_prefix('#').filter(|l| l.contains(" = ") && !l.starts_with(' ')))
             .map(|line| format!("{line}\n"))
             .collect();
-        let spelled = keys(&uncommented).expect("valid").settle().expect("settles");
-        let none = Keys { root: Some("/srv/mirror".into()), ..Keys::default() };
-        let none =
-            Keys { state: Some("/var/lib/pkgtorrent-service".into()), ..none }.settle().expect("settles");
+        let (spelled, none) = (settled(&uncommented).expect("settles"), settled("").expect("settles"));
         let sorted = |settings: &Settings| {
             let mut tracker = settings.tracker.clone();
             tracker.peer_networks.sort();
@@ -299,47 +334,64 @@ mod tests {
     fn what_is_wrong_with_sites_is_named_by_its_key() {
         let sites = r#"sites = { a = ["10.1.0.0/16"], b = ["10.2.0.0/16"] }"#;
         for (text, reason) in [
-            (r#"sites = { a = ["10.1.0.0/16"], b = ["10.1.2.0/24"] }"#, "sites: 10.1.0.0/16 of \"a\" and"),
-            (r#"sites = { a = [] }"#, "sites: \"a\" has 0 networks"),
-            (&format!("{sites}\nsite_links = [[\"a\", \"c\"]]"), "site_links: there is no site \"c\""),
-            (&format!("{sites}\norigin_site = \"c\""), "origin_site: there is no site \"c\""),
+            (r#"sites = { a = ["10.1.0.0/16"], b = ["10.1.2.0/24"] }"#, "1: sites: 10.1.0.0/16 of \"a\" and"),
+            (r#"sites = { a = [] }"#, "1: sites: \"a\" has 0 networks"),
+            (&format!("{sites}\nsite_links = [[\"a\", \"c\"]]"), "2: site_links: there is no site \"c\""),
+            (&format!("{sites}\norigin_site = \"c\""), "2: origin_site: there is no site \"c\""),
         ] {
-            let refused = keys(&format!("root = \"/x\"\n{text}")).expect(text).settle().expect_err(text);
-            assert!(refused.to_string().starts_with(reason), "{refused}");
+            let refused = settled(text).expect_err(text);
+            assert!(refused.starts_with(&format!("service.toml:{reason}")), "{refused}");
         }
-        let refused = keys("sites = { a = [\"10.1.0.0\"] }").expect_err("no network").to_string();
-        assert!(refused.contains("line 1"), "{refused}");
-        let text = format!("root = \"/x\"\n{sites}\nsite_links = [[\"a\", \"b\"]]\norigin_site = \"b\"");
-        let settled = keys(&text).expect("valid").settle().expect("settles").tracker.sites;
+        let refused = settled("\nsites = { a = [\"10.1.0.0\"] }").expect_err("no network");
+        assert!(refused.starts_with("service.toml:2: sites: "), "{refused}");
+        let text = format!("{sites}\nsite_links = [[\"a\", \"b\"]]\norigin_site = \"b\"");
+        let settled = settled(&text).expect("settles").tracker.sites;
         assert_eq!(settled.networks_around("10.2.3.4".parse().expect("an address")).len(), 1);
     }
 
     #[test]
     fn the_lid_is_read_in_either_form() {
         for text in ["origin.max_rate = \"8 Mbit/s\"", "origin = { max_rate = \"8 Mbit/s\" }"] {
-            let keys = keys(&format!("root = \"/x\"\n{text}")).expect(text);
-            assert_eq!(keys.settle().expect(text).tracker.origin_max_rate, Some(1_000_000));
+            assert_eq!(settled(text).expect(text).tracker.origin_max_rate, Some(1_000_000));
         }
     }
 
     #[test]
-    fn a_typo_is_refused_with_its_place() {
-        let error = keys("root = \"/x\"\nlissten = []\n").expect_err("refused").to_string();
-        assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
-        assert!(keys("trusted_proxies = [\"10.0.0.0/33\"]").is_err());
-        let error = keys("origin.max_rate = \"8 MB\"").expect_err("refused").to_string();
-        assert!(error.contains("write it like"), "{error}");
-        assert!(keys("[origin]\nrate = \"8 Mbit/s\"").is_err());
-        for text in [
-            "public_url = \"mirror\"",
-            "announce_interval = 0",
-            "accel_redirect = \"x\"",
-            "trackers = [\"x\"]",
-            "listen = []",
+    fn what_makes_no_sense_is_refused_with_its_place_and_what_would() {
+        for (text, reason) in [
+            ("lissten = []", "there is no key \"lissten\"; did you mean listen?"),
+            (
+                "trusted_proxies = [\"10.0.0.0/33\"]",
+                "trusted_proxies: invalid IP address syntax, found \"10.0.0.0/33\"; the default is []",
+            ),
+            (
+                "listen = [\"7070\"]",
+                "listen: invalid socket address syntax, found \"7070\"; the default is [\"[::]:7070\"]",
+            ),
+            (
+                "origin.max_rate = \"8 MB\"",
+                "origin: \"8 MB\" is no rate: write it like \"8 Mbit/s\", in kbit/s, Mbit/s or Gbit/s; \
+                 the default is { max_rate = \"\" }",
+            ),
+            (
+                "origin.rate = \"8 Mbit/s\"",
+                "origin: expected \"max_rate\", found rate; the default is { max_rate = \"\" }",
+            ),
+            (
+                "site_links = [[\"a\"]]",
+                "site_links: expected a list of two, found [\"a\"]; the default is []",
+            ),
+            ("public_url = \"mirror\"", "public_url: \"mirror\" is no http or https URL"),
+            ("announce_interval = 0", "announce_interval: 0 is not between 1 and 86400 seconds"),
+            ("accel_redirect = \"x\"", "accel_redirect: \"x\" is no location: it starts with a slash"),
+            ("trackers = [\"x\"]", "trackers: \"x\" is no http, https or udp URL"),
+            ("listen = []", "listen: name at least one address, like \"[::]:7070\""),
+            ("peers_per_answer = 0", "peers_per_answer: 0 is not between 1 and 500"),
+            ("build_threads = 257", "build_threads: 257 is not between 0 and 256"),
+            ("workers = 257", "workers: 257 is not between 0 and 256"),
+            ("connections_max = 0", "connections_max: 0 is not between 1 and 1000000"),
         ] {
-            let text = format!("root = \"/x\"\n{text}");
-            assert!(keys(&text).expect(&text).settle().is_err(), "{text}");
+            assert_eq!(settled(text).expect_err(text), format!("service.toml:1: {reason}"), "{text}");
         }
-        assert!(Keys::default().settle().expect_err("refused").to_string().contains("--root"));
     }
 }

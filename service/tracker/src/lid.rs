@@ -84,6 +84,11 @@ impl Lid {
         lid
     }
 
+    /// Goes by another rate from now on; what was leased and sent before stays counted.
+    pub(crate) fn set_rate(&mut self, rate: u64) {
+        self.rate = rate.max(1);
+    }
+
     /// The origin has sent so much more.
     pub(crate) fn sent(&mut self, bytes: u64, now: Duration) {
         self.reckon(now);
@@ -201,6 +206,15 @@ mod tests {
     fn all_that_comes_in_is_leased() {
         let leased = leased_within(&mut Lid::new(RATE), Duration::ZERO, 10 * SECOND);
         assert!((10_000_000..10_500_000).contains(&leased), "{leased}");
+    }
+
+    #[test]
+    fn another_rate_holds_from_then_on() {
+        let mut lid = Lid::new(RATE);
+        leased_within(&mut lid, Duration::ZERO, SECOND);
+        lid.set_rate(5 * RATE);
+        let leased = leased_within(&mut lid, SECOND, 10 * SECOND);
+        assert!((49_000_000..52_000_000).contains(&leased), "{leased}");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::flood::FloodLimit;
 use crate::networks::default_peer_networks;
 use crate::sites::Sites;
 
-/// The tracker's settings. They hold for its life: peers that were let in are not looked at again.
+/// The tracker's settings. Those that decide who is let in, and where it stands, hold for its life: peers that were let in
+/// are not looked at again. The others can change, see `Tracker::reconfigure`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// How long a peer waits before it announces again. Each answer says a little more than this, at random, so that

@@ -80,6 +80,21 @@ impl Swarms {
         }
     }
 
+    pub(crate) fn reconfigure(&mut self, settings: &Settings) {
+        // A guard that stays as it is goes on knowing who was too fast.
+        if settings.flood != self.settings.flood {
+            self.flood = settings.flood.map(|limit| FloodGuard::new(limit, &self.address_hash));
+        }
+        match (&mut self.lid, settings.origin_max_rate) {
+            (Some(lid), Some(rate)) => lid.set_rate(rate),
+            (lid, rate) => *lid = rate.map(Lid::new),
+        }
+        let own = &mut self.settings;
+        (own.interval, own.peer_ttl) = (settings.interval, settings.peer_ttl);
+        (own.flood, own.origin_max_rate) = (settings.flood, settings.origin_max_rate);
+        own.peers_per_answer_max = settings.peers_per_answer_max;
+    }
+
     /// Makes a swarm for a bundle; one that is there stays as it is.
     pub(crate) fn register(&mut self, info_hash: InfoHash) {
         if self.slot_of.contains_key(&info_hash) {

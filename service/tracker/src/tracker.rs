@@ -64,6 +64,12 @@ impl Tracker {
         Self { swarms: Swarms::new(settings, seed), homes }
     }
 
+    /// Goes by another interval, other limits of announces and answers, and another lid from now on. Everything else
+    /// stays as it was.
+    pub fn reconfigure(&mut self, settings: &Settings) {
+        self.swarms.reconfigure(settings);
+    }
+
     /// Lists, renews or removes the peer that announces, and introduces others to it.
     ///
     /// A peer is known by its address and port, since nobody can forge the address: another name on the same ones

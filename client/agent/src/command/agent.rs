@@ -12,7 +12,7 @@ use anyhow::Context;
 use pkgtorrent_protocol::PeerId;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::control::listener;
 use crate::engine::{Description, EVENTS_MAX, Engine, Event, Identity, SessionId};
@@ -20,6 +20,7 @@ use crate::files::StateDir;
 use crate::log;
 use crate::origin::Http;
 use crate::peer::{self, Patience, Peers};
+use crate::reload::{Reloading, Told};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::user::{self, Callers};
@@ -37,7 +38,12 @@ const END_GRACE: Duration = Duration::from_secs(2);
 pub const READY: &str = "ready\n";
 
 /// Runs the agent until it is told to end or has nothing left to do.
-pub fn run(settings: Settings, state_dir: &Path, is_detached: bool) -> anyhow::Result<()> {
+pub fn run(
+    reloading: Reloading,
+    settings: Settings,
+    state_dir: &Path,
+    is_detached: bool,
+) -> anyhow::Result<()> {
     // Everything that needs root, and everything whose path only root may walk, comes before root is dropped.
     let owner = user::target_owner(&settings.user)?;
     let files = Arc::new(StateDir::open(state_dir, owner)?);
@@ -57,8 +63,8 @@ pub fn run(settings: Settings, state_dir: &Path, is_detached: bool) -> anyhow::R
         user::drop_root(&settings.user)?;
     }
     files.write_pid().context("writing agent.pid")?;
-    let result =
-        runtime()?.block_on_and_end(serve(settings, &files, http, callers, socket, door, is_detached));
+    let prepared = Prepared { settings, files: Arc::clone(&files), http, callers, socket, door, is_detached };
+    let result = runtime()?.block_on_and_end(serve(reloading, prepared));
     files.remove_pid_and_socket();
     result
 }
@@ -75,15 +81,21 @@ fn say_ready(is_detached: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(
+/// All that had to be opened before root was given up.
+struct Prepared {
     settings: Settings,
-    files: &Arc<StateDir>,
+    files: Arc<StateDir>,
     http: Http,
     callers: Callers,
     socket: UnixListener,
     door: Door,
     is_detached: bool,
-) -> anyhow::Result<()> {
+}
+
+async fn serve(reloading: Reloading, prepared: Prepared) -> anyhow::Result<()> {
+    let Prepared { settings, files, http, callers, socket, door, is_detached } = prepared;
+    // Before anything else: until then it would end the agent.
+    let hangup = signal(SignalKind::hangup())?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let description = describe(files.path());
     tracing::info!(
@@ -94,18 +106,19 @@ async fn serve(
     );
     let (of_peers, peers_queue) = mpsc::channel(peer::EVENTS_MAX);
     let peers = door.peers(&settings, of_peers);
-    let mut engine = engine(&settings, files, http, events.clone(), (&door, peers.clone()), description)?;
+    let mut engine = engine(&settings, &files, http, events.clone(), (&door, peers.clone()), description)?;
     socket.set_nonblocking(true)?;
     let socket = tokio::net::UnixListener::from_std(socket)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // The terminal that it may have been started from is none of its business.
-    let _hangup = signal(SignalKind::hangup())?;
+    let (callers_sender, callers) = watch::channel(callers);
+    let told = Told { events: events.clone(), callers: callers_sender };
     say_ready(is_detached)?;
     tokio::select! {
         () = engine.run(queue, peers_queue) => {}
         () = listener::listen(socket, callers, events) => {}
         () = door.answer(&peers) => {}
+        () = reloading.at_each(hangup, told) => {}
         _ = interrupt.recv() => tracing::info!("interrupted"),
         _ = terminate.recv() => tracing::info!("asked to end"),
     }

@@ -70,7 +70,7 @@ fn start_of(args: &Args, fetch: &FetchArgs, settings: &Settings) -> anyhow::Resu
         state_dir: args.state_dir()?,
         is_named: args.state_dir.is_some(),
         config: args.config.clone(),
-        listen: fetch.listen.map(|listen| listen.0),
+        listen: fetch.listen.as_ref().map(|_| settings.listen),
         background: if fetch.in_process { Background::Never } else { settings.background },
         temporary_parent: PathBuf::new(),
     })

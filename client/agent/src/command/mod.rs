@@ -1,6 +1,7 @@
 //! The commands of the `pkgtorrent` program.
 
 pub mod agent;
+pub mod config;
 pub mod fetch;
 pub mod status;
 pub mod store;
@@ -9,11 +10,14 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use pkgtorrent_settings::SettingsError;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{AgentArgs, AgentCommand, Args, Command, StoreCommand};
 use crate::control::client::{ConnectError, Connection};
 use crate::log::Messages;
+use crate::reload::Reloading;
+use crate::settings::Keys;
 use crate::start::{Start, connect_or_start, leave_caller_behind};
 
 /// What is logged unless `RUST_LOG` says otherwise.
@@ -36,6 +40,8 @@ pub fn run(args: &Args) -> ExitCode {
         Command::Status { json } => {
             report(state_dir(args).and_then(|dir| status::run(&dir, *json)).map(|()| true))
         }
+        Command::Config { json } => report(config::show(args, *json)),
+        Command::Check => report(config::check(args)),
         Command::Store { command } => report(run_store(args, command)),
     }
 }
@@ -48,14 +54,14 @@ fn run_agent(args: &Args, agent: &AgentArgs) -> ExitCode {
         return ExitCode::from(PROBLEMS);
     }
     start_log();
-    let settings = match args.settings() {
-        Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("pkgtorrent: {error}");
-            return ExitCode::from(MISCONFIGURED);
-        }
-    };
-    report(state_dir(args).and_then(|dir| agent::run(settings, &dir, agent.detach)).map(|()| true))
+    report(serve(args, agent).map(|()| true))
+}
+
+fn serve(args: &Args, agent: &AgentArgs) -> anyhow::Result<()> {
+    let configuration = args.configuration()?;
+    let settings = configuration.settle(Keys::settle)?;
+    let reloading = Reloading { args: args.clone(), configuration };
+    agent::run(reloading, settings, &state_dir(args)?, agent.detach)
 }
 
 fn run_store(args: &Args, command: &StoreCommand) -> anyhow::Result<bool> {
@@ -103,7 +109,7 @@ fn report(result: anyhow::Result<bool>) -> ExitCode {
         Ok(false) => ExitCode::from(PROBLEMS),
         Err(error) => {
             eprintln!("pkgtorrent: {error:#}");
-            ExitCode::from(PROBLEMS)
+            ExitCode::from(if error.is::<SettingsError>() { MISCONFIGURED } else { PROBLEMS })
         }
     }
 }

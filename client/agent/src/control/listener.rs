@@ -8,7 +8,7 @@ use std::time::Duration;
 use pkgtorrent_protocol::socket::{Answer, Request, VERSION, VERSION_OLDEST};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::wire::{self, Lines};
 use crate::engine::{ANSWERS_MAX, Caller, Event, Outgoing, SessionId};
@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait when a connection cannot be accepted, which is for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts commands for as long as it is polled.
-pub async fn listen(listener: UnixListener, callers: Callers, events: mpsc::Sender<Event>) {
+/// Accepts commands for as long as it is polled, of those who may ask at that moment.
+pub async fn listen(listener: UnixListener, callers: watch::Receiver<Callers>, events: mpsc::Sender<Event>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut next_session = 0;
     loop {
@@ -34,7 +34,7 @@ pub async fn listen(listener: UnixListener, callers: Callers, events: mpsc::Send
             Ok((stream, _)) => {
                 let session = SessionId(next_session);
                 next_session += 1;
-                let (callers, events) = (callers.clone(), events.clone());
+                let (callers, events) = (callers.borrow().clone(), events.clone());
                 tokio::spawn(async move {
                     if let Err(error) = serve(stream, session, &callers, &events).await {
                         tracing::debug!("a command's connection: {error}");

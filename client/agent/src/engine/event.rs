@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::announcing::Asked;
 use super::giving::ReadBlock;
 use super::pieces::Assembled;
-use crate::origin::{CheckedPlan, Info, PlanError};
+use crate::origin::{CheckedPlan, Http, Info, PlanError};
+use crate::settings::Settings;
 use crate::store::{Added, Digests, Partial, StoreError};
 
 /// One connection of a command, counted up over the agent's life.
@@ -76,6 +77,13 @@ pub enum Event {
         request: Request,
         /// The file that came along.
         file: Option<OwnedFd>,
+    },
+    /// The configuration was read again.
+    Reloaded {
+        /// What it comes to.
+        settings: Box<Settings>,
+        /// What reaches services and web seeds as it says.
+        http: Http,
     },
     /// A connection is over.
     Closed {

@@ -18,6 +18,11 @@ impl Lifetime {
         Self { seed_min, idle_timeout, last_use: None, last_connected: now, connections: 0 }
     }
 
+    /// Counts with other times from now on.
+    pub(super) fn set_times(&mut self, seed_min: Duration, idle_timeout: Duration) {
+        (self.seed_min, self.idle_timeout) = (seed_min, idle_timeout);
+    }
+
     /// Somebody wants a package, got one, or brought one.
     pub(super) fn used(&mut self, now: Instant) {
         self.last_use = Some(now);
@@ -63,6 +68,23 @@ mod tests {
         assert_eq!(lifetime.left(start + 5 * SECOND, None), 7 * SECOND);
         assert_eq!(lifetime.left(start + 5 * SECOND, Some(start + 9 * SECOND)), 7 * SECOND);
         assert!(!lifetime.is_over(start + 12 * SECOND, Some(start + 13 * SECOND), false), "it shares");
+    }
+
+    #[test]
+    fn other_times_count_from_the_same_moments() {
+        let start = Instant::now();
+        let mut lifetime = Lifetime::new(10 * SECOND, SECOND, start);
+        lifetime.used(start);
+        lifetime.set_times(2 * SECOND, 3 * SECOND);
+        assert!(
+            !lifetime.is_over(start + 2 * SECOND, None, false)
+                && lifetime.is_over(start + 3 * SECOND, None, false)
+        );
+        lifetime.set_times(5 * SECOND, SECOND);
+        assert!(
+            !lifetime.is_over(start + 4 * SECOND, None, false)
+                && lifetime.is_over(start + 5 * SECOND, None, false)
+        );
     }
 
     #[test]

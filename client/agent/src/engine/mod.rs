@@ -274,10 +274,23 @@ impl Engine {
                 self.sessions.insert(session, Session::new(caller, answers));
             }
             Event::Asked { session, request, file } => self.asked(session, request, file),
+            Event::Reloaded { settings, http } => self.reloaded(&settings, http),
             Event::Closed { session } => self.closed(session),
             Event::Task(TaskEvent(task)) => self.task_said(task),
         }
         self.tell_progress();
+    }
+
+    /// Goes by other settings, as far as they do not take a restart.
+    fn reloaded(&mut self, settings: &Settings, http: Http) {
+        self.store.set_limits(settings.store.clone());
+        self.lifetime.set_times(settings.seeding.min, settings.idle_timeout);
+        self.sharing.reload(settings);
+        self.look_at_sharing();
+        self.network.peers.limit_download(settings.peers.download_limit);
+        self.group.clone_from(&settings.group);
+        self.yard.http = http;
+        self.store.tidy(&self.needs());
     }
 
     fn asked(&mut self, id: SessionId, request: Request, file: Option<std::os::fd::OwnedFd>) {

@@ -32,6 +32,12 @@ impl Sharing {
         Self { seeding, own_limit, gives: hours.contain_now(), hours }
     }
 
+    /// Goes by what the operator says now. What was shared before keeps its time.
+    pub(super) fn reload(&mut self, settings: &Settings) {
+        let gives = self.gives;
+        *self = Self { gives, ..Self::new(settings) };
+    }
+
     /// Whether this host gives anything at present.
     pub(super) fn gives(&self) -> bool {
         self.gives

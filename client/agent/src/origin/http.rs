@@ -57,6 +57,13 @@ pub struct Http {
     inner: Arc<Inner>,
 }
 
+// What is in it may be a proxy's password.
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Http")
+    }
+}
+
 struct Inner {
     settings: OriginSettings,
     certificates: Vec<Certificate>,

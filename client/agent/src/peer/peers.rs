@@ -104,6 +104,11 @@ impl Peers {
         self.0.upload.limit(rate);
     }
 
+    /// From now on so many may be taken.
+    pub fn limit_download(&self, rate: u64) {
+        self.0.download.limit(rate);
+    }
+
     /// Whether there may be one connection more.
     #[must_use]
     pub fn has_room(&self) -> bool {

@@ -98,6 +98,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Keeps to other limits from now on. What is too much leaves with [`Store::tidy`].
+    pub fn set_limits(&mut self, limits: StoreLimits) {
+        self.limits = limits;
+    }
+
     /// The package of this digest, if it is here.
     #[must_use]
     pub fn find(&self, digest: &PackageDigest) -> Option<Sha256Digest> {

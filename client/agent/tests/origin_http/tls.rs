@@ -163,7 +163,7 @@ fn a_ca_file_without_certificates_is_seen_at_once() {
             Some(content) => fs::write(&path, content).expect("written"),
             None => drop(fs::remove_file(&path)),
         }
-        let error = Http::new(&trusting(&path)).err().expect("refused");
+        let error = Http::new(&trusting(&path)).expect_err("refused");
         assert!(error.to_string().contains("ca.pem"), "{error}");
         error
     };

@@ -99,7 +99,7 @@ pub(super) async fn post(
     metrics::counter!("pkgtorrent_announces_total").increment(asked.len() as u64);
     // What refuses the address refuses all of its swarms.
     let answered = answered.unwrap_or_else(|refusal| vec![Err(refusal); asked.len()]);
-    let mut interval = service.settings.tracker.interval;
+    let mut interval = service.settings.load().tracker.interval;
     let mut swarms = Vec::new();
     for (info_hash, answer) in asked.into_iter().zip(answered) {
         swarms.push(match answer {
@@ -139,7 +139,7 @@ pub(super) async fn post(
 /// Where others reach the asker, if they are to.
 fn listed_address(service: &Service, request: &HttpRequest, port: u16) -> Result<SocketAddr, HttpError> {
     let ip = service.client(request)?;
-    Ok(SocketAddr::new(ip, service.settings.uploads.listed_port(ip, port)))
+    Ok(SocketAddr::new(ip, service.settings.load().uploads.listed_port(ip, port)))
 }
 
 /// An answer to an announce, whose bytes count.

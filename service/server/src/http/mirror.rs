@@ -28,6 +28,7 @@ pub(super) async fn any(service: Data<Service>, request: HttpRequest) -> Result<
         }
         HttpError::NotFound
     })?;
+    let settings = service.settings.load();
     let sending = Sending {
         etag: look.fingerprint.etag(),
         modified: Some(look.fingerprint.modified()),
@@ -35,7 +36,7 @@ pub(super) async fn any(service: Data<Service>, request: HttpRequest) -> Result<
         cache_control: A_MOMENT,
         pace: service.pace(),
         counter: metrics::counter!("pkgtorrent_mirror_bytes_total"),
-        accel_redirect: service.settings.accel_redirect.as_deref(),
+        accel_redirect: settings.accel_redirect.as_deref(),
     };
     let mut response = respond(&request, Content::File(file, look, path), &sending);
     // What stands in a repository is never a page of ours.

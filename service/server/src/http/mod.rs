@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 use actix_web::http::Method;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -38,7 +39,8 @@ const PREFIX: &str = "/pkgtorrent";
 
 /// What every endpoint can use.
 pub(crate) struct Service {
-    pub(crate) settings: Settings,
+    /// What it goes by; a reload replaces it.
+    pub(crate) settings: ArcSwap<Settings>,
     pub(crate) packages: Arc<Packages>,
     pub(crate) planner: Arc<Planner>,
     pub(crate) registry: RegistryHandle,
@@ -52,16 +54,17 @@ pub(crate) struct Service {
 
 impl Service {
     fn client(&self, request: &HttpRequest) -> Result<IpAddr, HttpError> {
-        origin::client(request, &self.settings.trusted_proxies).ok_or(HttpError::Internal)
+        origin::client(request, &self.settings.load().trusted_proxies).ok_or(HttpError::Internal)
     }
 
     fn base_url(&self, request: &HttpRequest) -> Result<String, HttpError> {
         let local = request.conn_data::<Connection>().map(|connection| connection.local);
-        origin::base_url(request, &self.settings, local)
+        origin::base_url(request, &self.settings.load(), local)
     }
 
     fn pace(&self) -> Pace {
-        Pace { min_rate: self.settings.min_rate, grace: self.settings.client_timeout }
+        let settings = self.settings.load();
+        Pace { min_rate: settings.min_rate, grace: settings.client_timeout }
     }
 }
 
@@ -166,6 +169,6 @@ async fn read_body(
         }
         if read <= len_max { Ok(body) } else { Err(too_long()) }
     };
-    let in_time = tokio::time::timeout(service.settings.client_timeout, read).await;
+    let in_time = tokio::time::timeout(service.settings.load().client_timeout, read).await;
     in_time.unwrap_or(Err(HttpError::TooSlow))
 }

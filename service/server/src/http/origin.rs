@@ -97,8 +97,9 @@ mod tests {
     use actix_web::test::TestRequest;
 
     fn settings(text: &str) -> Settings {
-        let text = format!("root = \"/x\"\n{text}");
-        toml::from_str::<crate::settings::Keys>(&text).expect("valid").settle().expect("settles")
+        let mut configuration = pkgtorrent_settings::Configuration::default();
+        configuration.take_text("service.toml".as_ref(), text).expect("valid");
+        configuration.settle(crate::settings::Keys::settle).expect("settles")
     }
 
     fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {

@@ -93,7 +93,7 @@ async fn answer(
 ) -> Result<HttpResponse, HttpError> {
     let base_url = service.base_url(request)?;
     let ip = service.client(request)?;
-    let upload_limit = service.settings.uploads.limit(ip, asker.group.as_ref());
+    let upload_limit = service.settings.load().uploads.limit(ip, asker.group.as_ref());
     // Who gives nothing is named to nobody, and brings no first copies for others.
     let port = asker.port.filter(|_| upload_limit != Some(0)).unwrap_or(0);
     let address = SocketAddr::new(ip, port);
@@ -171,7 +171,8 @@ fn plan(
         }
     });
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-    let tracker = &service.settings.tracker;
+    let settings = service.settings.load();
+    let tracker = &settings.tracker;
     Plan {
         version: plan::VERSION,
         set,

@@ -43,7 +43,7 @@ pub(super) async fn torrent(
     let info = service.planner.info(info_hash).await?.ok_or(HttpError::NotFound)?;
     let metainfo = Metainfo {
         info: info.to_vec(),
-        trackers: announce_list(info_hash, &service.settings.trackers, format!("{base_url}/announce")),
+        trackers: announce_list(info_hash, &service.settings.load().trackers, format!("{base_url}/announce")),
         web_seeds: vec![web_seed(base_url)],
     };
     let body = metainfo.encode().map_err(|error| {

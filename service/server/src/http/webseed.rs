@@ -24,6 +24,7 @@ pub(super) async fn get(
     if *bundle != BUNDLE_NAME {
         return Err(HttpError::NotFound);
     }
+    let settings = service.settings.load();
     let sending = |etag| Sending {
         etag,
         modified: None,
@@ -31,7 +32,7 @@ pub(super) async fn get(
         cache_control: FOREVER,
         pace: service.pace(),
         counter: service.web_seed.counter(),
-        accel_redirect: service.settings.accel_redirect.as_deref(),
+        accel_redirect: settings.accel_redirect.as_deref(),
     };
     if *directory == PADDING_DIRECTORY {
         let len = padding_len(name).ok_or(HttpError::NotFound)?;

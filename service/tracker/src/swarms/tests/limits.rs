@@ -49,6 +49,30 @@ fn an_answer_has_what_was_wanted_up_to_the_limit() {
 }
 
 #[test]
+fn other_limits_hold_from_then_on() {
+    let flood = FloodLimit { burst: 1, refill_per_second: 1, ..FloodLimit::default() };
+    let slow = Settings { flood: Some(flood), peers_per_answer_max: 1, ..Settings::default() };
+    let mut swarms = swarms(slow.clone());
+    for name in ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"] {
+        answered(&mut swarms, leecher(name), Duration::ZERO);
+    }
+    let again = |swarms: &mut Swarms| swarms.announce(&leecher("10.0.0.3:1"), Duration::ZERO);
+    assert!(again(&mut swarms).is_err());
+    swarms.reconfigure(&slow);
+    assert!(again(&mut swarms).is_err(), "what did not change goes on");
+    let ttl = Settings::with_interval(seconds(10)).peer_ttl;
+    swarms.reconfigure(&Settings {
+        flood: None,
+        peers_per_answer_max: 2,
+        ..Settings::with_interval(seconds(10))
+    });
+    let answer = again(&mut swarms).expect("no limit any more");
+    assert_eq!(answer.peers.len(), 2);
+    assert!(answer.interval < seconds(20), "{:?}", answer.interval);
+    assert_eq!(swarms.sweep(ttl + seconds(1)), 3, "who does not announce is gone as soon as it says");
+}
+
+#[test]
 fn a_peer_whose_time_is_up_is_not_handed_out_though_nothing_was_swept() {
     let mut swarms = swarms(Settings::default());
     answered(&mut swarms, leecher("10.0.0.1:1"), seconds(100));

@@ -1,16 +1,13 @@
-//! Writes what is made from the command line and the agent's keys: manual pages and the default file.
+//! The page on a program's command line.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_mangen::Man;
-use pkgtorrent_agent::args::Args;
-use pkgtorrent_agent::settings::{DEFAULT_CONFIG, KEY_DOCS, default_file};
-use pkgtorrent_settings::{manual_section, roff};
+use pkgtorrent_settings::roff;
 
-/// The sections of the command's page that the command line itself does not tell.
-const MORE: &str = r#".SH REQUEST AND EVENTS
+use crate::DATE;
+
+/// What the command line of `pkgtorrent` does not tell by itself.
+pub(crate) const AGENT: &str = r#".SH REQUEST AND EVENTS
 The request that
 .B pkgtorrent fetch
 reads is one JSON object. Fields that it does not know are ignored.
@@ -64,6 +61,10 @@ left some packages to the package manager.
 The configuration: see
 .BR pkgtorrent.conf (5).
 .TP
+.I /etc/dnf/plugins/pkgtorrent.conf
+The plugin's own: see
+.BR yum\-torrent.conf (5).
+.TP
 .I /var/lib/pkgtorrent
 The state directory: the store, the agent's socket
 .IR agent.sock ,
@@ -72,7 +73,16 @@ its process id
 and its log
 .IR agent.log .
 It can be deleted while no agent runs.
+.SH SIGNALS
+At a SIGHUP
+.B pkgtorrent agent
+reads its configuration again: see
+.BR pkgtorrent.conf (5).
 .SH ENVIRONMENT
+.TP
+.BI PKGTORRENT_ KEY
+Counts more than the configuration file: see
+.BR pkgtorrent.conf (5).
 .TP
 .B STATE_DIRECTORY
 The state directory of
@@ -89,36 +99,67 @@ The proxy, unless one is configured.
 What is logged: error, warn, info (the default), debug.
 .SH SEE ALSO
 .BR pkgtorrent.conf (5),
+.BR dnf\-pkgtorrent (8),
 .BR pkgtorrent\-service (8)
 "#;
 
-fn main() -> anyhow::Result<()> {
-    let target: PathBuf = std::env::args_os().nth(1).context("usage: generate DIR")?.into();
-    write(&target.join("man/pkgtorrent.1"), &command_page()?)?;
-    write(&target.join("man/pkgtorrent.conf.5"), &conf_page())?;
-    let default = target.join("packaging").join(DEFAULT_CONFIG.trim_start_matches('/'));
-    write(&default, &default_file())
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let directory = path.parent().context("a path without a directory")?;
-    std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    std::fs::write(path, text).with_context(|| path.display().to_string())
-}
+/// What the command line of `pkgtorrent-service` does not tell by itself.
+pub(crate) const SERVICE: &str = r#".SH EXIT STATUS
+.TP
+.B 0
+It ended because it was asked to, or all is well.
+.TP
+.B 1
+The service cannot run, or
+.B check
+found problems.
+.TP
+.B 2
+The command line or the configuration makes no sense.
+.SH FILES
+.TP
+.I /etc/pkgtorrent/service.toml
+The configuration: see
+.BR pkgtorrent\-service.conf (5).
+.TP
+.I /var/lib/pkgtorrent\-service
+What is remembered between runs. It can be deleted while the service does not run.
+.SH SIGNALS
+At a SIGHUP the configuration is read again: see
+.BR pkgtorrent\-service.conf (5).
+SIGTERM and SIGINT end the service, after answers that go on have had five seconds.
+.SH ENVIRONMENT
+.TP
+.BI PKGTORRENT_SERVICE_ KEY
+Counts more than the configuration file: see
+.BR pkgtorrent\-service.conf (5).
+.TP
+.B STATE_DIRECTORY
+The state directory, as systemd sets it for a unit.
+.TP
+.BR XDG_STATE_HOME ", " HOME
+Where users other than root have their state directory.
+.TP
+.B RUST_LOG
+What is logged to standard error: error, warn, info (the default), debug.
+.SH SEE ALSO
+.BR pkgtorrent\-service.conf (5),
+.BR pkgtorrent (1)
+"#;
 
 /// One page for all commands: somebody who looks for one of them does not know yet what they are called.
-fn command_page() -> anyhow::Result<String> {
-    let mut command = Args::command().disable_help_subcommand(true);
+pub(crate) fn page(command: Command, section: &str, more: &str) -> anyhow::Result<String> {
+    let mut command = command.disable_help_subcommand(true);
     command.build();
     let commands = commands_below(&command);
-    let main = Man::new(command.clone()).section("1").date("");
+    let main = Man::new(command.clone()).section(section).date(DATE);
     let mut page = rendered(|out| main.render_title(out))?;
     page.push_str(&paragraphs(&rendered(|out| main.render_name_section(out))?));
     page.push_str(".SH SYNOPSIS\n");
-    for (place, command) in commands.iter().enumerate() {
-        page.push_str(if place > 0 { ".br\n" } else { "" });
-        page.push_str(&synopsis(command));
-    }
+    let alone = (!command.is_subcommand_required_set())
+        .then(|| format!("\\fB{}\\fR [\\fIoptions\\fR]\n", roff(&name(&command))));
+    let lines: Vec<String> = alone.into_iter().chain(commands.iter().map(synopsis)).collect();
+    page.push_str(&lines.join(".br\n"));
     page.push_str(&paragraphs(&rendered(|out| main.render_description_section(out))?));
     page.push_str(".SH COMMANDS\n");
     for command in &commands {
@@ -128,7 +169,7 @@ fn command_page() -> anyhow::Result<String> {
         page.push_str(&body(&rendered(|out| man.render_options_section(out))?));
     }
     page.push_str(&paragraphs(&rendered(|out| main.render_options_section(out))?));
-    page.push_str(MORE);
+    page.push_str(more);
     Ok(page)
 }
 
@@ -193,22 +234,11 @@ fn body(section: &str) -> String {
     paragraphs(&lines.collect::<String>())
 }
 
-/// Empty lines as roff has them, and without the definition that each section brings along: the title has it.
+/// Empty lines as roff has them, without breaks beside them, and without the definition that each section brings along:
+/// the title has it.
 fn paragraphs(text: &str) -> String {
     let is_definition = |line: &&str| line.starts_with(".ie \\n(.g .ds Aq") || line.starts_with(".el .ds Aq");
     let lines = text.lines().filter(|line| !is_definition(line));
-    lines.map(|line| if line.is_empty() { ".sp\n".to_owned() } else { format!("{line}\n") }).collect()
-}
-
-fn conf_page() -> String {
-    let mut page = String::from(
-        ".TH PKGTORRENT.CONF 5\n.SH NAME\npkgtorrent.conf \\- configuration of pkgtorrent on a host\n\
-         .SH SYNOPSIS\n.I /etc/pkgtorrent/agent.toml\n\
-         .SH DESCRIPTION\nTOML: a key and its value on each line. Unknown keys are refused. Files named\n\
-         .I *.toml\nin the directory\n.I agent.toml.d\nbeside it override it, in the order of their names; \
-         the command line overrides all.\n",
-    );
-    page.push_str(&manual_section(KEY_DOCS));
-    page.push_str(".SH SEE ALSO\n.BR pkgtorrent (1)\n");
-    page
+    let lines = lines.map(|line| if line.is_empty() { ".sp\n".to_owned() } else { format!("{line}\n") });
+    lines.collect::<String>().replace(".br\n.sp\n.br\n", ".sp\n")
 }
