@@ -177,7 +177,7 @@ impl<K: Keys> Configuration<K> {
 
     /// What counts for a key, as it is shown.
     pub(crate) fn shown(&self, key: &KeyDoc) -> String {
-        self.value(key).map_or_else(String::new, |value| without_passwords(&value.to_string()))
+        self.value(key).map_or_else(String::new, |value| value::masked(value).to_string())
     }
 
     /// Every key's value with its origin, as a file that says the same.

@@ -82,7 +82,8 @@ pub(crate) fn without_passwords(text: &str) -> String {
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         shown.push_str("://");
-        let authority = part.find(['/', '"', '\'', ' ', '?', '#']).unwrap_or(part.len());
+        // Nothing else ends it: who types a password may type a quote or a space.
+        let authority = part.find(['/', '?', '#']).unwrap_or(part.len());
         let secret = part[..authority].rfind('@').and_then(|at| Some((part[..at].find(':')?, at)));
         match secret {
             Some((colon, at)) => shown.extend([&part[..colon], ":***", &part[at..]]),
@@ -90,6 +91,18 @@ pub(crate) fn without_passwords(text: &str) -> String {
         }
     }
     shown
+}
+
+/// A value without the passwords in its texts.
+pub(crate) fn masked(value: toml::Value) -> toml::Value {
+    match value {
+        toml::Value::String(text) => without_passwords(&text).into(),
+        toml::Value::Array(list) => toml::Value::Array(list.into_iter().map(masked).collect()),
+        toml::Value::Table(table) => {
+            toml::Value::Table(table.into_iter().map(|(key, value)| (key, masked(value))).collect())
+        }
+        other => other,
+    }
 }
 
 /// The key whose name is nearest to a text, and how many letters have to change to get there.
@@ -136,6 +149,7 @@ mod tests {
             ("\"http://a:b@d@c:80\" is no proxy", "\"http://a:***@c:80\" is no proxy"),
             ("http://a:b@c and http://d:e@f/g@h", "http://a:***@c and http://d:***@f/g@h"),
             ("http://a@c/b:d@e", "http://a@c/b:d@e"),
+            ("http://a:b \"c'd@e", "http://a:***@e"),
             ("http://c:80/", "http://c:80/"),
             ("a:b@c", "a:b@c"),
         ] {

@@ -250,6 +250,8 @@ fn a_password_is_not_shown() {
     let configuration = of_file("market = \"http://me:secret@there/\"").expect("taken");
     assert!(configuration.listing().contains("market = \"http://me:***@there/\""));
     assert!(!configuration.json().to_string().contains("secret"));
+    let many = of_file("guests = [\"http://me:secret@there\", \"you@there\"]").expect("taken").listing();
+    assert!(many.contains("guests = [\"http://me:***@there\", \"you@there\"]"), "{many}");
     let changed = of_file("").expect("taken").reload(configuration).changed;
     assert_eq!(changed, ["market = \"http://me:***@there/\", was \"\" (/etc/fruit.toml:1)"]);
 }
