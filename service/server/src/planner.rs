@@ -80,6 +80,8 @@ struct Prepared {
 #[derive(Debug)]
 pub(crate) struct PlannedBundle {
     pub(crate) bundle: Arc<Bundle>,
+    /// The packages of the set that live there.
+    pub(crate) members: Vec<Sha256Digest>,
     /// Pairs of an index in the sorted set and one in the info dictionary's files.
     pub(crate) files: Vec<(u32, u32)>,
     /// The pieces of these files that the origin has, as few ranges as there are.
@@ -438,7 +440,7 @@ fn lay_out(
     }
     let mut bundles: Vec<PlannedBundle> = shares
         .into_iter()
-        .map(|s| PlannedBundle { bundle: s.bundle, files: vec![], pieces: vec![] })
+        .map(|s| PlannedBundle { bundle: s.bundle, members: s.members, files: vec![], pieces: vec![] })
         .collect();
     let mut unknown = Vec::new();
     for (index, (digest, identity)) in (0..).zip(set.packages().iter().zip(identities)) {

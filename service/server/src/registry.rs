@@ -239,18 +239,20 @@ impl Registry {
                     .collect::<Result<Vec<_>, _>>()?
             }
         };
-        let introduced = bundles.iter().zip(peers).map(|(planned, peers)| {
-            let count = self.tracker.count(&planned.bundle.info_hash).unwrap_or_default();
+        let introduced = bundles.iter().zip(peers).map(|(planned, mut peers)| {
+            let info_hash = planned.bundle.info_hash;
+            self.tracker.acquaint(&info_hash, &planned.members, asker.address, &mut peers, now);
+            let count = self.tracker.count(&info_hash).unwrap_or_default();
             let lease = joining.and_then(|peer_id| {
                 let wish = LeaseWish { lacks: planned.pieces.clone(), wants: true, ..LeaseWish::default() };
-                self.lease(planned.bundle.info_hash, peer_id, asker.address, &wish)
+                self.lease(info_hash, peer_id, asker.address, &wish)
             });
             Introduced {
                 peers,
                 complete: count.complete,
                 incomplete: count.incomplete,
                 lease: lease.unwrap_or_default(),
-                second_hand: self.tracker.is_second_hand(&planned.bundle.info_hash, asker.address),
+                second_hand: self.tracker.is_second_hand(&info_hash, asker.address),
             }
         });
         Ok(Some(introduced.collect()))

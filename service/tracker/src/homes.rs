@@ -9,8 +9,10 @@
 mod grouping;
 mod merging;
 mod moving;
+mod wanting;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
@@ -64,6 +66,8 @@ pub trait Bundler {
 struct Home {
     bundle: InfoHash,
     pieces: u32,
+    /// When somebody was last given a plan with it, and who.
+    wanted: Option<(Duration, SocketAddr)>,
 }
 
 struct Bundle {
@@ -263,7 +267,8 @@ impl Homes {
         let formed = self.insert(info_hash, now);
         let (mut arrived, mut left) = (Extent::default(), Vec::new());
         for package in packages {
-            let home = Home { bundle: info_hash, pieces: package.pieces };
+            let wanted = self.wanted(&package.identity);
+            let home = Home { bundle: info_hash, pieces: package.pieces, wanted };
             let former = self.homes.insert(package.identity, home);
             if let Some(former) = former {
                 if former.bundle == info_hash {

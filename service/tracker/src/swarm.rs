@@ -135,6 +135,12 @@ impl Swarm {
         self.places.contains_key(&address)
     }
 
+    /// Whether a peer is listed at this address that has announced since this moment.
+    pub(crate) fn is_fresh(&self, address: SocketAddr, fresh_since: u64) -> bool {
+        let contact = self.places.get(&address).and_then(|place| self.contact(*place));
+        contact.is_some_and(|contact| contact.seen_millis >= fresh_since)
+    }
+
     /// Peers that have announced since this moment, at most so many, and as many of each site.
     pub(crate) fn some_fresh(&self, fresh_since: u64, len_max: usize) -> Vec<Contact> {
         let of_site = len_max / self.locals.len().max(1);

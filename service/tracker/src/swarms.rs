@@ -183,6 +183,38 @@ impl Swarms {
         Ok(self.slots[slot].hand_out(&asker, &self.settings.sites, wanted, fresh_since, &mut self.random))
     }
 
+    /// The address under which a host is listed in a swarm, if it is.
+    pub(crate) fn listed(&self, info_hash: &InfoHash, address: SocketAddr) -> Option<SocketAddr> {
+        let address = canonical(address);
+        self.get(info_hash).filter(|swarm| swarm.lists(address)).map(|_| address)
+    }
+
+    /// Gives those of these hosts that can be called the first places among an asker's peers, up to half of them; see
+    /// [`crate::Tracker::acquaint`].
+    pub(crate) fn prefer(
+        &self,
+        info_hash: &InfoHash,
+        hosts: Vec<SocketAddr>,
+        asker: SocketAddr,
+        peers: &mut Vec<SocketAddr>,
+        now: Duration,
+    ) {
+        let (Some(swarm), asker, len) = (self.get(info_hash), canonical(asker), peers.len()) else { return };
+        let (site, fresh_since) = (self.settings.sites.of(asker.ip()), self.fresh_since(now));
+        let is_callable = |host: &SocketAddr| {
+            *host != asker && self.settings.sites.of(host.ip()) == site && swarm.is_fresh(*host, fresh_since)
+        };
+        let mut first = Vec::new();
+        for host in hosts {
+            if first.len() < len.div_ceil(2) && !first.contains(&host) && is_callable(&host) {
+                first.push(host);
+            }
+        }
+        peers.retain(|peer| !first.contains(peer));
+        peers.splice(..0, first);
+        peers.truncate(len);
+    }
+
     /// Hears what a listed peer says of leases; see [`crate::Tracker::lease`].
     pub(crate) fn lease(&mut self, asked: &LeaseQuestion<'_>, now: Duration) -> Option<Lease> {
         let LeaseQuestion { info_hash, peer_id, address, pieces, piece_len, wish } = *asked;

@@ -104,6 +104,24 @@ impl Tracker {
         self.swarms.join(info_hashes, peer_id, address, wanted, now)
     }
 
+    /// Tells a host that is given a plan of those that were given one with the same packages of this bundle, what fewest want
+    /// first: they take the first places among its peers, of which there are no more for that. It is such a host itself from now on, if it is
+    /// listed.
+    pub fn acquaint(
+        &mut self,
+        info_hash: &InfoHash,
+        packages: &[Sha256Digest],
+        address: SocketAddr,
+        peers: &mut Vec<SocketAddr>,
+        now: Duration,
+    ) {
+        let wanting = self.homes.wanted_by(info_hash, packages);
+        self.swarms.prefer(info_hash, wanting, address, peers, now);
+        if let Some(address) = self.swarms.listed(info_hash, address) {
+            self.homes.wants(address, packages, now);
+        }
+    }
+
     /// Hears what a peer says of leases, which also renews those that it holds, and tells it all that it holds now.
     ///
     /// `None` for who is not listed under this name and address: who cannot be reached cannot hand on what it fetches.

@@ -1,6 +1,7 @@
 //! The rules of homes, one promise each.
 
 mod moving;
+mod wanting;
 
 use std::time::Duration;
 
