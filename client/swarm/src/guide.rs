@@ -83,8 +83,10 @@ pub(crate) struct Guide {
     pub(crate) asked_at: Option<Duration>,
     /// Where there is a lid on what hosts take from the origin.
     pub(crate) lid: Option<Lid>,
-    /// Pieces that the origin brought without a lease, and of which the tracker was not told.
+    /// Pieces that the origin brought without a lease, and of which the tracker was not told; and those of them that were
+    /// told and not answered.
     unleased: Bitfield,
+    told: Vec<u32>,
     /// How often this host held off in vain since the last sign of life.
     waits: u32,
     /// The present hold-off: the time that is set, and up to half of it more, so that hosts do not act all at once.
@@ -110,6 +112,7 @@ impl Guide {
             asked_at: None,
             lid: None,
             unleased: Bitfield::none(pieces),
+            told: Vec::new(),
             waits: 0,
             hold_off: Duration::ZERO,
         }
@@ -246,6 +249,14 @@ impl Crowd {
         self.guide.lease.iter().cloned().flatten().any(|piece| self.served.get(piece))
     }
 
+    /// Whether the tracker was not told of something that this host brought, and will not be by its announce that it has
+    /// everything.
+    fn has_last_news(&self) -> bool {
+        self.guide.guidance == Guidance::Leases
+            && !self.served.is_complete()
+            && (self.has_news() || self.guide.unleased.count() > 0)
+    }
+
     /// Whether there is a piece that nobody has, as far as is known, and that is leased to others or nobody.
     pub(crate) fn lacks_others_pieces(&self) -> bool {
         self.rarity.absent().iter().any(|piece| !self.guide.leased.get(*piece))
@@ -263,8 +274,8 @@ impl Crowd {
         Wish {
             got: ranges(got, RANGES_MAX),
             lacks: ranges(self.needed.iter(), RANGES_MAX),
-            is_starved: self.guide.is_starved,
-            wants: self.guide.is_starved || self.lacks_others_pieces(),
+            is_starved: self.guide.is_starved && !self.needed.is_empty(),
+            wants: !self.needed.is_empty() && (self.guide.is_starved || self.lacks_others_pieces()),
         }
     }
 }
@@ -292,6 +303,9 @@ impl Swarm {
             // Being told again what was known is no sign of life.
             let is_news = lease.iter().cloned().flatten().any(|piece| !crowd.guide.leased.get(piece));
             crowd.guide.set_lease(lease);
+            for piece in std::mem::take(&mut crowd.guide.told) {
+                crowd.guide.unleased.clear(piece);
+            }
             let is_held_back = crowd.guide.told_of_lid(ask_again, is_news, now);
             if is_news {
                 crowd.goes_on(now);
@@ -303,6 +317,15 @@ impl Swarm {
         self.is_origin_due = true;
         self.feed_far(bundle);
         self.go_on_if_alone(bundle);
+        self.tell_tracker_of_last(bundle);
+    }
+
+    /// Nothing is needed any more: if the tracker does not know of all that this host brought, it is told at once. Others
+    /// would be leased the same again.
+    pub(crate) fn tell_tracker_of_last(&mut self, bundle: BundleId) {
+        if self.crowds.get(&bundle).is_some_and(|crowd| crowd.needed.is_empty()) {
+            self.ask_tracker_if_due(bundle);
+        }
     }
 
     /// Without anybody else nothing changes by itself any more: what only others could bring is fetched or given up now.
@@ -317,6 +340,7 @@ impl Swarm {
     pub(crate) fn unguided(&mut self, bundle: BundleId) {
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
         crowd.guide.is_asked = false;
+        crowd.guide.told.clear();
         if crowd.guide.guidance != Guidance::None {
             crowd.guide.guidance = Guidance::None;
             self.note(Happening::Unguided { bundle });
@@ -387,12 +411,12 @@ impl Swarm {
     pub(crate) fn ask_tracker_if_due(&mut self, bundle: BundleId) {
         let (now, report_interval) = (self.now, self.settings.report_interval);
         let Some(crowd) = self.crowds.get_mut(&bundle) else { return };
-        let guide = &crowd.guide;
-        if crowd.needed.is_empty() || guide.is_asked || guide.guidance == Guidance::None {
+        let (guide, is_over) = (&crowd.guide, crowd.needed.is_empty());
+        if is_over && !crowd.has_last_news() || guide.is_asked || guide.guidance == Guidance::None {
             return;
         }
         let since = guide.asked_at.map_or(Duration::MAX, |at| now.saturating_sub(at));
-        if since < ASK_INTERVAL {
+        if since < ASK_INTERVAL && !is_over {
             return;
         }
         let is_lease_due = match &guide.lid {
@@ -403,11 +427,11 @@ impl Swarm {
         let is_ending = has_lease && crowd.lease_left() <= guide.given / LEFT_DIVISOR;
         // Until it is told of what has come, the tracker takes it for what others may have.
         let is_report_due = has_lease && (since >= report_interval || crowd.has_news());
-        if !(is_lease_due || is_report_due || is_ending && crowd.lacks_others_pieces()) {
+        if !(is_over || is_lease_due || is_report_due || is_ending && crowd.lacks_others_pieces()) {
             return;
         }
         let wish = crowd.wish();
-        crowd.guide.unleased = Bitfield::none(crowd.layout.pieces());
+        crowd.guide.told = crowd.guide.unleased.iter().collect();
         crowd.guide.is_asked = true;
         crowd.guide.asked_at = Some(now);
         self.actions.push(Action::AskTracker { bundle, wish });

@@ -27,8 +27,11 @@ impl Swarm {
         self.links.insert(id, Link::new(bundle, crowd.layout.pieces(), now));
         crowd.links.insert(id);
         crowd.met = crowd.met.saturating_add(1);
-        // The origin was asked for whatever was missing; with peers there is a choice.
-        crowd.guide.lives(now);
+        // The origin was asked for whatever was missing; with peers there is a choice. One peer more is no reason to wait:
+        // in a fleet somebody comes all the time.
+        if crowd.links.len() == 1 {
+            crowd.guide.lives(now);
+        }
         self.is_origin_due = true;
         self.note(Happening::Linked { link: id, bundle });
     }

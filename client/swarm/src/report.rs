@@ -206,6 +206,7 @@ impl Swarm {
         if self.files.get(key).is_some_and(is_complete) {
             self.change(key, |file| file.stage = Stage::Whole);
             self.actions.push(Action::Whole { bundle: key.bundle, file: key.file });
+            self.tell_tracker_of_last(key.bundle);
         }
     }
 

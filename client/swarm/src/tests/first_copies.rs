@@ -56,6 +56,46 @@ fn when_nothing_comes_the_tracker_is_asked_and_then_nobody() {
 }
 
 #[test]
+fn the_tracker_hears_of_the_last_piece_of_a_lease_at_once() {
+    let told =
+        |actions: &[String]| actions.iter().filter(|it| it.starts_with("ask")).cloned().collect::<Vec<_>>();
+    let mut host = Host::new().with_files(&[3, 7]);
+    host.guided(5, &[(0, 3)]);
+    host.want(0, 0);
+    host.peer(0, "..........");
+    assert_eq!(told(&host.bring_all(0)), NOTHING);
+    assert_eq!(told(&host.bring_all(1)), ["ask tracker: got [0..3], lacks []"]);
+    assert_eq!(told(&host.guided(5, &[])), NOTHING, "it knows of all");
+
+    // What comes while it is being told of something else.
+    let mut host = Host::new().with_files(&[3, 7]);
+    host.guided(5, &[(0, 3)]);
+    host.want(0, 0);
+    host.now += SECOND;
+    assert_eq!(told(&host.bring_all(0)), ["ask tracker: got [0..1], lacks [1..3]"]);
+    assert_eq!(told(&host.bring_all(1)), NOTHING);
+    assert_eq!(told(&host.guided(5, &[(1, 3)])), ["ask tracker: got [1..3], lacks []"]);
+
+    // Who has all of the bundle announces that anyway.
+    let mut host = Host::new().with_files(&[3]);
+    host.guided(5, &[(0, 3)]);
+    host.want(0, 0);
+    host.bring_all(0);
+    assert_eq!(told(&host.bring_all(1)), NOTHING);
+}
+
+#[test]
+fn one_peer_more_is_no_reason_to_wait_on() {
+    let (mut host, _) = host(&[]);
+    let mut actions = Vec::new();
+    for link in 0..5 {
+        host.peer(link, "..........");
+        actions.extend(host.pass(SECOND * 3 / 4));
+    }
+    assert_eq!(actions, ["ask tracker: got [], lacks [0..10], starved"]);
+}
+
+#[test]
 fn a_first_copy_at_a_peer_is_a_reason_to_wait_on() {
     let (mut host, _) = host(&[]);
     host.tell(Event::Linked { link: LinkId(0), bundle: BundleId(0) });

@@ -127,6 +127,30 @@ fn what_it_fetched_alone_is_reported() {
 }
 
 #[test]
+fn what_the_tracker_did_not_hear_it_is_told_again() {
+    let mut host = Host::new().with_files(&[40]);
+    host.guided_under(Some(SECOND), 0, &[(0, 1)]);
+    host.want(0, 0);
+    host.bring_all(0);
+    host.now += 2 * SECOND;
+    host.guided_under(Some(SECOND), 0, &[]);
+    host.now += 2 * SECOND;
+    let told = |actions: Vec<String>| {
+        let asked = actions.iter().find(|action| action.starts_with("ask tracker")).expect("it is told");
+        asked.split(", lacks").next().map(ToOwned::to_owned)
+    };
+    assert_eq!(told(host.bring_all(1)).as_deref(), Some("ask tracker: got [1..5]"));
+    host.tell(Event::Unguided { bundle: BundleId(0) });
+    // Another plan says that there is a tracker after all.
+    host.guided_under(Some(SECOND), 0, &[]);
+    host.now += 2 * SECOND;
+    assert_eq!(told(host.bring_all(2)).as_deref(), Some("ask tracker: got [1..9]"));
+    host.guided_under(Some(SECOND), 0, &[]);
+    host.now += 2 * SECOND;
+    assert_eq!(told(host.bring_all(3)).as_deref(), Some("ask tracker: got [9..13]"));
+}
+
+#[test]
 fn being_held_back_is_noted_once_and_is_over_when_nothing_moves() {
     let mut host = host(&[]);
     let is_held_back = |host: &Host| host.swarm.is_held_back(BundleId(0));
