@@ -53,10 +53,18 @@ impl Engine {
         (DIALLED_IN_ALL / needed.max(1)).clamp(DIALLED_MIN, DIALLED_MAX)
     }
 
-    /// Whether a bundle may have one connection more; another bundle may lose one for it.
+    /// The oldest connection of a bundle over which neither side needs anything. Who stays in a fleet would soon have no
+    /// other ones, and those who come would be refused by the very hosts that have what they want.
+    fn idle_link(&self, id: BundleId) -> Option<LinkId> {
+        let idle = self.network.links_of(id).filter(|(_, link)| !link.is_interested);
+        idle.map(|(link, _)| *link).min().filter(|_| self.swarm.needed_len(id) == 0)
+    }
+
+    /// Whether a bundle may have one connection more. For it, it may lose one that nobody needs, or another bundle one.
     pub(super) fn make_room_for_link(&mut self, id: BundleId) -> bool {
         if self.network.links_of(id).count() >= LINKS_MAX {
-            return false;
+            let Some(idle) = self.idle_link(id) else { return false };
+            self.drop_link(idle);
         }
         if self.network.links.len() >= self.network.links_max {
             let Some(least_needed) = self.network.least_needed(id) else { return false };

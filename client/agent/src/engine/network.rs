@@ -67,6 +67,8 @@ pub(super) struct Link {
     /// The swarm knows of it: the bundle's layout is known.
     is_linked: bool,
     is_unchoked: bool,
+    /// It needs something that is here.
+    pub(super) is_interested: bool,
     has_info: bool,
 }
 
@@ -238,6 +240,7 @@ impl Engine {
             is_dialled: hello.is_dialled,
             is_linked,
             is_unchoked: false,
+            is_interested: false,
             has_info: false,
         };
         self.network.links.insert(link, new);
@@ -304,6 +307,7 @@ impl Engine {
             }
             FromPeer::Unchoke => link.is_unchoked = true,
             FromPeer::Choke => link.is_unchoked = false,
+            FromPeer::Interested(is_interested) => link.is_interested = is_interested,
             _ => {}
         }
         if !link.is_linked {

@@ -1,12 +1,14 @@
 //! All bundles share one budget of connections.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::Range;
 
-use pkgtorrent_swarm::BundleId;
+use pkgtorrent_swarm::{BundleId, LinkId};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::peer::{Event as PeerEvent, Hello, Peer};
+use crate::peer::{Event as PeerEvent, FromPeer, Hello, Peer};
 
 impl Host {
     /// Wants a package of each of so many bundles.
@@ -24,8 +26,8 @@ impl Host {
         (host, ids)
     }
 
-    /// So many hosts call for a bundle; gives the other ends of the connections.
-    fn called(&mut self, bundle: BundleId, calls: u16) -> Vec<mpsc::Receiver<peer::Command>> {
+    /// These hosts call for a bundle; gives the other ends of the connections.
+    fn called(&mut self, bundle: BundleId, calls: Range<u16>) -> Vec<mpsc::Receiver<peer::Command>> {
         let info_hash = self.engine.bundles[&bundle].info_hash;
         let call = |call: u16| {
             let mut peer_id = [2; 20];
@@ -43,7 +45,7 @@ impl Host {
             self.engine.peer_said(PeerEvent::Hello(hello));
             commands
         };
-        (0..calls).map(call).collect()
+        calls.map(call).collect()
     }
 
     fn links(&self, bundles: &[BundleId]) -> Vec<usize> {
@@ -61,10 +63,45 @@ async fn the_more_bundles_are_needed_the_fewer_connections_are_made_for_each() {
 #[tokio::test]
 async fn a_bundle_that_comes_late_gets_connections_of_those_that_have_many() {
     let (mut host, bundles) = Host::in_bundles(5);
-    let mut calls: Vec<_> = bundles[..2].iter().map(|bundle| host.called(*bundle, 90)).collect();
+    let mut calls: Vec<_> = bundles[..2].iter().map(|bundle| host.called(*bundle, 0..90)).collect();
     assert_eq!(host.links(&bundles), [80, 80, 0, 0, 0], "no bundle has more");
-    calls.extend(bundles[2..].iter().map(|bundle| host.called(*bundle, 90)));
+    calls.extend(bundles[2..].iter().map(|bundle| host.called(*bundle, 0..90)));
     let links = host.links(&bundles);
     assert_eq!(links.iter().sum::<usize>(), 175, "an eighth of 200 is left for who calls next");
     assert!(links.iter().all(|links| (34..=36).contains(links)), "{links:?}");
+}
+
+#[tokio::test]
+async fn a_full_bundle_gives_up_who_needs_nothing_for_who_calls() {
+    let (stored, wanted) = (Package::new(1), Package::new(2));
+    let mut host = Host::new();
+    host.add(&stored, stored.sha512()).await;
+    let digests = [stored.identity.into(), wanted.identity.into()];
+    host.fetch(ALICE, &digests);
+    for informed in host.plan(&digests, &[&[&stored], &[&wanted, &Package::new(3)]]) {
+        host.tell(informed);
+    }
+    let (given, needed): (Vec<BundleId>, Vec<BundleId>) =
+        host.engine.bundles.keys().partition(|id| host.engine.swarm.needed_len(**id) == 0);
+    let links = |host: &Host, bundle: BundleId| -> BTreeSet<LinkId> {
+        host.engine.network.links_of(bundle).map(|(link, _)| *link).collect()
+    };
+    let mut calls = host.called(given[0], 0..80);
+    let before = links(&host, given[0]);
+    calls.extend(host.called(given[0], 80..81));
+    let after = links(&host, given[0]);
+    assert_eq!((before.len(), after.len()), (80, 80));
+    assert_eq!(before.difference(&after).collect::<Vec<_>>(), before.first().as_slice(), "the oldest one");
+
+    for link in &after {
+        let messages = vec![FromPeer::Interested(true)];
+        host.engine.peer_said(PeerEvent::Messages { link: *link, messages });
+    }
+    calls.extend(host.called(given[0], 81..82));
+    assert_eq!(links(&host, given[0]), after, "they need something");
+
+    calls.extend(host.called(needed[0], 0..80));
+    let before = links(&host, needed[0]);
+    calls.extend(host.called(needed[0], 80..81));
+    assert_eq!(links(&host, needed[0]), before, "this host needs something");
 }
