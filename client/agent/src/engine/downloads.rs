@@ -265,6 +265,7 @@ impl Engine {
         };
         let errand = Errand {
             request,
+            bundle,
             url: package_url(&seed.url, &info.packages()[file.0 as usize]),
             extent: download.extent,
             pieces,
@@ -280,7 +281,7 @@ impl Engine {
         &mut self,
         request: RequestId,
         partial: &Partial,
-        first_piece: u32,
+        (bundle, first_piece): (BundleId, u32),
         pieces: Vec<(u32, bool)>,
     ) {
         for (piece, is_right) in pieces {
@@ -294,7 +295,7 @@ impl Engine {
                 }
             }
             if is_right {
-                self.came_before_move(partial, first_piece, piece);
+                self.came_before_move(partial, bundle, first_piece, piece);
             }
             self.tell_swarm(match is_right {
                 true => SwarmEvent::Verified { request, piece },

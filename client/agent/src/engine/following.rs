@@ -158,11 +158,12 @@ impl Engine {
         true
     }
 
-    /// A piece that was right came for the bundle that its package was in when it was asked for.
-    pub(super) fn came_before_move(&mut self, partial: &Partial, first_piece: u32, piece: u32) {
+    /// A piece of a package that was right came for this bundle, in which the package began with this piece. It may be in
+    /// another one since it was asked for.
+    pub(super) fn came_before_move(&mut self, partial: &Partial, id: BundleId, first_piece: u32, piece: u32) {
         let Some(download) = self.download_of(partial) else { return };
         let (bundle, (file, extent)) = (download.bundle(), download.place());
-        if extent.first_piece != first_piece {
+        if bundle != id {
             let have = vec![extent.first_piece + piece - first_piece];
             self.tell_swarm(SwarmEvent::Want { bundle, file, have });
         }

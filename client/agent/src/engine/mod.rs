@@ -318,8 +318,8 @@ impl Engine {
             Task::Assembled(assembled) => self.assembled(assembled),
             Task::Read(read) => self.block_read(read),
             Task::Resumed { partial, result } => self.resumed(&partial, result),
-            Task::Arrived { request, partial, first_piece, pieces } => {
-                self.arrived(request, &partial, first_piece, pieces);
+            Task::Arrived { request, partial, at, pieces } => {
+                self.arrived(request, &partial, at, pieces);
             }
             Task::Unwritable { request, error } => self.unwritable(request, &error),
             Task::Ended { request, outcome, reason } => self.request_ended(request, outcome, reason),

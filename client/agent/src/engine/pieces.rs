@@ -135,7 +135,7 @@ impl Engine {
                     let bytes = download.count_from_peers(piece - first_piece);
                     self.received.peers += bytes;
                 }
-                self.came_before_move(&partial, first_piece, piece);
+                self.came_before_move(&partial, bundle, first_piece, piece);
                 SwarmEvent::PieceVerified { bundle, piece, wrong }
             }
             Judgement::Wrong(bytes) => {

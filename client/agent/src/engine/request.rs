@@ -7,7 +7,7 @@ use bytes::Bytes;
 use pkgtorrent_protocol::layout::BLOCK_HASH_LEN;
 use pkgtorrent_protocol::layout::Extent;
 use pkgtorrent_protocol::metainfo::BundleInfo;
-use pkgtorrent_swarm::{Outcome, RequestId};
+use pkgtorrent_swarm::{BundleId, Outcome, RequestId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -30,6 +30,7 @@ pub(crate) const UNWRITTEN_KIB_MAX: usize = 4 << 10;
 /// What a request is to bring.
 pub(crate) struct Errand {
     pub(crate) request: RequestId,
+    pub(crate) bundle: BundleId,
     pub(crate) url: reqwest::Url,
     pub(crate) info: Arc<BundleInfo>,
     pub(crate) extent: Extent,
@@ -114,11 +115,11 @@ impl Errand {
         // At most UNWRITTEN_KIB_MAX: a batch is no longer than the longest piece.
         let kib = bytes.len().div_ceil(1024) as u32;
         let permit = Arc::clone(&yard.unwritten).acquire_many_owned(kib).await;
-        let (request, extent) = (self.request, self.extent);
+        let (request, bundle, extent) = (self.request, self.bundle, self.extent);
         let (info, partial, events) = (Arc::clone(&self.info), self.partial.clone(), yard.events.clone());
         tokio::task::spawn_blocking(move || {
             let event = match write_right_pieces(&info, extent.first_piece, first_piece, &bytes, &partial) {
-                Ok(pieces) => Task::Arrived { request, partial, first_piece: extent.first_piece, pieces },
+                Ok(pieces) => Task::Arrived { request, partial, at: (bundle, extent.first_piece), pieces },
                 Err(error) => Task::Unwritable { request, error },
             };
             drop((bytes, permit));

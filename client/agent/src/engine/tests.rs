@@ -280,12 +280,8 @@ async fn a_digest_that_is_wanted_while_the_package_is_read_for_the_last_time_is_
     for (nth, piece) in (0..).zip(package.pieces()) {
         partial.write_piece(PieceLen::Small, nth, &piece).unwrap();
     }
-    host.tell(Task::Arrived {
-        request: RequestId(0),
-        partial,
-        first_piece: 0,
-        pieces: vec![(0, true), (1, true)],
-    });
+    let at = (host.engine.downloads[&package.identity].bundle(), 0);
+    host.tell(Task::Arrived { request: RequestId(0), partial, at, pieces: vec![(0, true), (1, true)] });
     host.fetch(BOB, &[package.sha512()]);
     host.plan(&[package.sha512()], &[&[&package]]);
     host.until(|task| matches!(task, Task::Sealed { .. })).await;

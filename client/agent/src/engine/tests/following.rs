@@ -27,14 +27,14 @@ impl Host {
     }
 
     /// A web seed brings these pieces of a package, which begins with this piece of the bundle that was asked for.
-    fn brings(&mut self, package: &Package, first_piece: u32, pieces: &[u32]) {
+    fn brings(&mut self, package: &Package, at: (BundleId, u32), pieces: &[u32]) {
         let partial = self.engine.downloads[&package.identity].partial().clone();
         for piece in pieces {
             let bytes = &package.pieces()[*piece as usize];
             partial.write_piece(PieceLen::Small, *piece, bytes).unwrap();
         }
-        let pieces = pieces.iter().map(|piece| (first_piece + piece, true)).collect();
-        self.tell(Task::Arrived { request: RequestId(0), partial, first_piece, pieces });
+        let pieces = pieces.iter().map(|piece| (at.1 + piece, true)).collect();
+        self.tell(Task::Arrived { request: RequestId(0), partial, at, pieces });
     }
 }
 
@@ -91,33 +91,36 @@ async fn what_was_damaged_in_the_store_is_not_given() {
 #[tokio::test]
 async fn a_download_goes_on_in_the_new_home_of_its_package() {
     let (package, neighbour) = (Package::new(1), Package::new(2));
-    let mut host = Host::new();
-    let digest = package.identity.into();
-    host.fetch(ALICE, &[digest]);
-    for informed in host.plan(&[digest], &[&[&package]]) {
-        host.tell(informed);
-    }
-    let old = host.bundle_of(1);
-    host.brings(&package, 0, &[0]);
-    assert_eq!(host.served(old), [0]);
+    let places = [([&neighbour, &package], 2), ([&package, &neighbour], 0)];
+    for (packages, first_piece) in places {
+        let mut host = Host::new();
+        let digest = package.identity.into();
+        host.fetch(ALICE, &[digest]);
+        for informed in host.plan(&[digest], &[&[&package]]) {
+            host.tell(informed);
+        }
+        let old = host.bundle_of(1);
+        host.brings(&package, (old, 0), &[0]);
+        assert_eq!(host.served(old), [0]);
 
-    host.engine.heard_of_moves(old, 0);
-    assert!(host.engine.plans.is_empty(), "nothing has moved");
-    host.engine.heard_of_moves(old, 1);
-    host.engine.heard_of_moves(old, 1);
-    assert_eq!(host.engine.plans.len(), 1, "it is asked once");
-    for informed in host.plan(&[digest], &[&[&neighbour, &package]]) {
-        host.tell(informed);
+        host.engine.heard_of_moves(old, 0);
+        assert!(host.engine.plans.is_empty(), "nothing has moved");
+        host.engine.heard_of_moves(old, 1);
+        host.engine.heard_of_moves(old, 1);
+        assert_eq!(host.engine.plans.len(), 1, "it is asked once");
+        for informed in host.plan(&[digest], &[&packages]) {
+            host.tell(informed);
+        }
+        let new = host.bundle_of(2);
+        assert_eq!((host.downloaded_in(&package), host.served(new)), (new, vec![first_piece]));
+        assert!(!host.engine.bundles.contains_key(&old), "there is nothing left to do in the old one");
+        // What the old bundle was asked for and comes only now.
+        host.brings(&package, (old, 0), &[1]);
+        host.until(|task| matches!(task, Task::Sealed { .. })).await;
+        assert_eq!(host.served(new), [first_piece, first_piece + 1]);
+        assert_eq!(host.engine.received.origin, 40_000);
+        assert!(host.said(ALICE).iter().any(|answer| matches!(answer, Answer::Whole { .. })));
     }
-    let new = host.bundle_of(2);
-    assert_eq!((host.downloaded_in(&package), host.served(new)), (new, vec![2]));
-    assert!(!host.engine.bundles.contains_key(&old), "there is nothing left to do in the old one");
-    // What the old bundle was asked for and comes only now.
-    host.brings(&package, 0, &[1]);
-    host.until(|task| matches!(task, Task::Sealed { .. })).await;
-    assert_eq!(host.served(new), [2, 3]);
-    assert_eq!(host.engine.received.origin, 40_000);
-    assert!(host.said(ALICE).iter().any(|answer| matches!(answer, Answer::Whole { .. })));
 }
 
 #[tokio::test]
