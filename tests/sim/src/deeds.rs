@@ -81,8 +81,9 @@ impl World {
             Action::Discard { bundle, piece } => {
                 self.host(host).wrong.remove(&(bundle.0, piece));
             }
-            Action::Interest { link, .. } => {
+            Action::Interest { link, is_interested } => {
                 let end = self.wires[link.0 as usize].end_of(host);
+                self.wires[link.0 as usize].is_interested[end] = is_interested;
                 self.count_message(link.0 as u32, end, 5);
             }
             Action::Have { link, piece } => self.have(host, link.0 as u32, piece),
@@ -102,12 +103,12 @@ impl World {
                 self.put_after(self.latency, wished);
             }
             Action::Whole { bundle, file } => {
-                self.file_done(host, bundle.0);
+                self.file_done(host, bundle.0, file.0, true);
                 after.events.push_back(Event::Offer { bundle, file });
             }
-            Action::GiveUp { bundle, .. } => {
+            Action::GiveUp { bundle, file, .. } => {
                 self.host(host).given_up += 1;
-                self.file_done(host, bundle.0);
+                self.file_done(host, bundle.0, file.0, false);
             }
         }
     }

@@ -12,6 +12,10 @@ pub(crate) enum Happening {
     PlanAsked { host: u32 },
     /// It has its plan.
     Planned { host: u32, plan: Vec<PlannedSwarm> },
+    /// Its question where packages of a bundle have moved has come to the service.
+    MovesAsked { host: u32, bundle: u32 },
+    /// It knows where these packages' files are now.
+    Moved { host: u32, plan: Vec<(PlannedSwarm, Vec<u32>)> },
     /// It has waited long enough for peers to give it the info dictionary.
     InfoAwaited { host: u32, bundle: u32 },
     /// It has the info dictionary.
@@ -47,13 +51,24 @@ pub(crate) enum Happening {
     /// The service has not.
     Unguided { host: u32, bundle: u32 },
     /// A host tells the tracker that it is complete, or still there.
-    Announce { host: u32, is_completed: bool },
+    Announce { host: u32, occasion: Occasion },
     /// A host leaves.
     Leave { host: u32 },
     /// A host vanishes.
     Vanish { host: u32 },
     /// The origin ends.
     OriginDies,
+}
+
+/// Why a host announces itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// It has all that it wanted.
+    Completed,
+    /// It does so every minute.
+    Regular,
+    /// It was called for a bundle that it does not know.
+    Called,
 }
 
 /// What the service says of one swarm.
@@ -63,6 +78,8 @@ pub(crate) struct PlannedSwarm {
     pub(crate) others: u32,
     pub(crate) lease: Option<Lease>,
     pub(crate) is_second_hand: bool,
+    /// How many of the bundle's packages have another home now.
+    pub(crate) moved: u32,
 }
 
 /// What goes over a connection beside blocks.

@@ -16,6 +16,14 @@ pub(crate) struct Host {
     pub(crate) down: Downlink,
     /// The bundles that it takes part in.
     pub(crate) parts: Vec<Part>,
+    /// Where the packages of its plan are now.
+    pub(crate) places: BTreeMap<u32, Place>,
+    /// How many bundles its plan had.
+    pub(crate) planned: usize,
+    /// When it last announced all of them; it was planned then, at first.
+    pub(crate) announced_at: Time,
+    /// It was called for a bundle that it does not know, and is about to announce.
+    pub(crate) is_called: bool,
     pub(crate) starts_at: Time,
     pub(crate) done_at: Option<Time>,
     pub(crate) files_left: u32,
@@ -49,6 +57,15 @@ pub(crate) struct Host {
     pub(crate) told: u32,
 }
 
+/// Where a package of a host is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) bundle: u32,
+    pub(crate) file: u32,
+    /// All of it is here.
+    pub(crate) is_here: bool,
+}
+
 /// A bundle that a host takes part in.
 pub(crate) struct Part {
     pub(crate) bundle: u32,
@@ -68,6 +85,11 @@ pub(crate) struct Part {
     pub(crate) known: Vec<u32>,
     /// What the plan said: others, lease, and whether what is leased is another site's.
     pub(crate) guidance: Option<(u32, Option<Lease>, bool)>,
+    /// Files of packages that had another home, to be shared here once the info dictionary is.
+    pub(crate) brought: Vec<u32>,
+    /// How many packages of it the tracker said have another home, when these were last followed, and when that was.
+    pub(crate) moved: u32,
+    pub(crate) followed_at: Time,
 }
 
 impl Part {
@@ -84,6 +106,9 @@ impl Part {
             dialled: 0,
             known: Vec::new(),
             guidance: None,
+            brought: Vec::new(),
+            moved: 0,
+            followed_at: 0,
         }
     }
 }

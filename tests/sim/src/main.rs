@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use pkgtorrent_sim::{Scenario, megabits, random_sizes, run};
+use pkgtorrent_sim::{Scenario, megabits, random_sizes, real_sizes, run};
 
 /// Simulates a crowd of hosts that install the same packages.
 ///
@@ -26,9 +26,15 @@ struct Arguments {
     /// Bytes of all packages together, in thousands.
     #[arg(long, default_value_t = 32_000)]
     kilobytes: u64,
-    /// With more than one, hosts want different packages.
+    /// The sizes are those of a real repository around this median, in thousands of bytes, whatever they add up to.
+    #[arg(long)]
+    median_kilobytes: Option<u64>,
+    /// With more than one, hosts want different packages: half of them all, and of the others each some.
     #[arg(long, default_value_t = 1)]
     roles: u32,
+    /// Instead each role has so many, some of which are nearly everybody's.
+    #[arg(long)]
+    packages_per_role: Option<usize>,
     /// The rate of all lines, in Mbit/s.
     #[arg(long, default_value_t = 20.0)]
     rate: f64,
@@ -136,8 +142,12 @@ struct Arguments {
 impl Arguments {
     fn scenario(&self, seed: u64) -> Scenario {
         let mut scenario = Scenario::crowd(seed, self.hosts, self.rate, self.packages, self.kilobytes * 1000);
-        scenario.packages = random_sizes(self.seed, self.packages, self.kilobytes * 1000);
+        scenario.packages = match self.median_kilobytes {
+            Some(median) => real_sizes(self.seed, self.packages, median * 1000),
+            None => random_sizes(self.seed, self.packages, self.kilobytes * 1000),
+        };
         scenario.roles = self.roles;
+        scenario.packages_per_role = self.packages_per_role;
         scenario.origin_up = megabits(self.origin_rate.unwrap_or(self.rate));
         scenario.latency = Duration::from_secs_f64(self.latency_ms / 1000.0);
         scenario.spread = Duration::from_secs_f64(self.spread);

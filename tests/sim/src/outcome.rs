@@ -32,6 +32,8 @@ pub struct HostOutcome {
     pub from_origin: u64,
     /// Those of them that were of use.
     pub useful: u64,
+    /// How many bundles its plan had.
+    pub planned: usize,
     /// The hosts that it banned.
     pub banned: BTreeSet<u32>,
     /// The decisions of its swarm.
@@ -43,7 +45,7 @@ pub struct HostOutcome {
 pub struct Outcome {
     /// What became of each host.
     pub hosts: Vec<HostOutcome>,
-    /// The length of all packages together.
+    /// The length of all packages that any host wants.
     pub set_len: u64,
     /// Bytes of packages that the origin sent.
     pub origin_len: u64,
@@ -73,6 +75,8 @@ pub struct Outcome {
     pub fluid_floor: Duration,
     /// The same for pieces that can be given on only when they are whole: `(1 + floor(log2 N) / M) F / u`.
     pub discrete_floor: Duration,
+    /// How many bundles were formed.
+    pub bundles: usize,
     /// How many events were simulated.
     pub events: u64,
     /// What happened when.
@@ -80,18 +84,16 @@ pub struct Outcome {
 }
 
 /// The larger of the three: the origin sends one copy, a host takes one, all lines send all copies.
-pub(crate) fn fluid_floor(scenario: &Scenario) -> Duration {
-    let len = (0..scenario.hosts.min(64)).map(|host| scenario.wanted_len(host)).max().unwrap_or(0) as f64;
-    let set_len = scenario.packages.iter().sum::<u64>() as f64;
+pub(crate) fn fluid_floor(scenario: &Scenario, set_len: u64, host_len: u64) -> Duration {
+    let (set_len, len) = (set_len as f64, host_len as f64);
     let (hosts, up, origin) = (f64::from(scenario.hosts), scenario.host_up as f64, scenario.origin_up as f64);
     let floors = [set_len / origin, len / scenario.host_down as f64, hosts * len / (origin + hosts * up)];
     Duration::from_secs_f64(floors.into_iter().fold(0.0, f64::max))
 }
 
-pub(crate) fn discrete_floor(scenario: &Scenario, pieces: u32) -> Duration {
-    let len = scenario.packages.iter().sum::<u64>() as f64;
+pub(crate) fn discrete_floor(scenario: &Scenario, set_len: u64, pieces: u32) -> Duration {
     let rounds = 1.0 + f64::from(scenario.hosts.max(1).ilog2()) / f64::from(pieces.max(1));
-    Duration::from_secs_f64(rounds * len / scenario.host_up.min(scenario.origin_up) as f64)
+    Duration::from_secs_f64(rounds * set_len as f64 / scenario.host_up.min(scenario.origin_up) as f64)
 }
 
 impl Outcome {
@@ -150,6 +152,20 @@ impl Outcome {
     #[must_use]
     pub fn copies(&self) -> f64 {
         self.origin_len as f64 / self.set_len as f64
+    }
+
+    /// The part of all packages' bytes that hosts had from each other.
+    #[must_use]
+    pub fn from_peers(&self) -> f64 {
+        self.peer_len as f64 / (self.peer_len + self.origin_len).max(1) as f64
+    }
+
+    /// How many bundles half of the plans have at most.
+    #[must_use]
+    pub fn median_plan(&self) -> usize {
+        let mut plans: Vec<usize> = self.ordinary().map(|host| host.planned).collect();
+        plans.sort_unstable();
+        plans.get(plans.len() / 2).copied().unwrap_or_default()
     }
 
     /// The most that the origin sent in any five seconds, in bytes a second.
@@ -228,6 +244,13 @@ impl fmt::Display for Outcome {
             self.copies(),
             self.copies_with_all(),
             self.requests
+        )?;
+        writeln!(
+            formatter,
+            "homes        {} bundles in the median plan, {} in all; {:.2} % from peers",
+            self.median_plan(),
+            self.bundles,
+            self.from_peers() * 100.0
         )?;
         if self.hosts.iter().any(|host| host.is_far) {
             let (copies, over) = (self.link_copies(), self.far_over_floor());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pkgtorrent_swarm::Settings;
 
-use crate::package::random_sizes;
+use crate::package::{random_sizes, real_sizes};
 
 /// A crowd, its lines, and what befalls it.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Scenario {
     pub packages: Vec<u64>,
     /// With more than one role a host wants every other package, and of the rest those of its role.
     pub roles: u32,
+    /// Instead, each role has so many packages, drawn from all by Zipf's law.
+    pub packages_per_role: Option<usize>,
     /// What a host's line sends, in bytes a second.
     pub host_up: u64,
     /// What a host's line receives, in bytes a second.
@@ -59,6 +61,8 @@ pub struct Scenario {
     pub links_max: usize,
     /// How many of them it opens itself.
     pub dials_max: usize,
+    /// How many it opens for all bundles of which it needs something, shared out among them.
+    pub dials_in_all: usize,
     /// How many peers are wanted of the tracker.
     pub peers_wanted: usize,
     /// A host leaves so long after it has all it wants.
@@ -94,6 +98,7 @@ impl Scenario {
             hosts,
             packages: random_sizes(seed, packages, set_len),
             roles: 1,
+            packages_per_role: None,
             host_up: rate,
             host_down: rate,
             origin_up: rate,
@@ -115,6 +120,7 @@ impl Scenario {
             haves_interval: Duration::from_millis(20),
             links_max: 50,
             dials_max: 10,
+            dials_in_all: 40,
             peers_wanted: 25,
             seed_time: None,
             swarm: Settings::default(),
@@ -138,26 +144,23 @@ impl Scenario {
         Self { far, link: megabits(5.0), ..Self::install(seed, near + far) }
     }
 
+    /// A fleet in which roles have fifty of two thousand packages each, some of which are nearly everybody's. Hosts come
+    /// within this time, with lines of a gigabit, and stay for a quarter of an hour.
+    #[must_use]
+    pub fn fleet(seed: u64, hosts: u32, roles: u32, spread: Duration) -> Self {
+        Self {
+            packages: real_sizes(seed, 2000, 100_000),
+            roles,
+            packages_per_role: Some(50),
+            spread,
+            seed_time: Some(Duration::from_secs(15 * 60)),
+            ..Self::crowd(seed, hosts, 1000.0, 0, 0)
+        }
+    }
+
     /// Whether a host is in the other site than the origin.
     pub(crate) fn is_far(&self, host: u32) -> bool {
         host < self.far
-    }
-
-    /// The least time in which a set comes over the line between the sites.
-    pub(crate) fn link_floor(&self) -> Duration {
-        Duration::from_secs_f64(self.packages.iter().sum::<u64>() as f64 / self.link as f64)
-    }
-
-    /// Whether a host wants a package.
-    pub(crate) fn wants(&self, host: u32, package: usize) -> bool {
-        let role = self.roles.max(1) as usize;
-        role == 1 || package.is_multiple_of(2) || (package / 2) % role == host as usize % role
-    }
-
-    /// The bytes that a host wants.
-    pub(crate) fn wanted_len(&self, host: u32) -> u64 {
-        let wanted = self.packages.iter().enumerate().filter(|(index, _)| self.wants(host, *index));
-        wanted.map(|(_, size)| size).sum()
     }
 
     pub(crate) fn rtt(&self) -> Duration {

@@ -9,11 +9,13 @@ use pkgtorrent_protocol::peers::CompactPeers;
 use pkgtorrent_protocol::plan::{Plan, PlannedBundle, Policy, VERSION};
 use pkgtorrent_protocol::{PeerId, SetDigest, Sha256Digest};
 use pkgtorrent_swarm::Wish;
-use pkgtorrent_tracker::{Announce, Event, Introduction, Lease, LeaseQuestion, Settings, Sites, Tracker};
+use pkgtorrent_tracker::{
+    Announce, Asker, Event, HomePackage, Introduction, Lease, LeaseQuestion, Settings, Share, Sites, Tracker,
+};
 use rand_core::Rng;
 
 use crate::happening::PlannedSwarm;
-use crate::package::{Bundle, seeded};
+use crate::package::{Bundle, Bundles, identity, package_of, seeded};
 use crate::queue::Time;
 use crate::scenario::Scenario;
 
@@ -69,16 +71,12 @@ pub(crate) fn piece_ranges(ranges: &[std::ops::Range<u32>]) -> Vec<(u32, u32)> {
 }
 
 impl Service {
-    pub(crate) fn new(scenario: &Scenario, bundles: &[Bundle]) -> Self {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
         let (sites, lease_ttl, origin_max_rate) =
             (sites(scenario), scenario.lease_ttl, scenario.origin_max_rate);
         let settings = Settings { flood: None, lease_ttl, origin_max_rate, sites, ..Settings::default() };
-        let mut tracker = Tracker::new(settings, seeded(scenario.seed, 3).next_u64());
-        for bundle in bundles {
-            tracker.register(bundle.info_hash, Duration::ZERO);
-        }
         Self {
-            tracker,
+            tracker: Tracker::new(settings, seeded(scenario.seed, 3).next_u64()),
             far: scenario.far,
             peers_wanted: if scenario.are_introduced { scenario.peers_wanted } else { 0 },
             lease_ttl: scenario.lease_ttl,
@@ -105,32 +103,103 @@ impl Service {
         self.dies_at.is_some_and(|at| at <= now)
     }
 
-    /// Enters a host into its swarms and gives it a plan, and the length of that.
+    /// Gives packages homes, enters a host into their swarms, and says which files of them it is to take; and the length
+    /// of that plan.
     pub(crate) fn plan(
         &mut self,
         host: u32,
-        wanted: &[(u32, Vec<u32>)],
-        bundles: &[Bundle],
+        wanted: &[u32],
+        bundles: &mut Bundles,
         now: Time,
-    ) -> (Vec<PlannedSwarm>, u64) {
+    ) -> (Vec<(PlannedSwarm, Vec<u32>)>, u64) {
         let now = Duration::from_nanos(now);
-        let hashes: Vec<_> = wanted.iter().map(|(bundle, _)| bundles[*bundle as usize].info_hash).collect();
+        let homes = self.homes(wanted, bundles, now);
+        let hashes: Vec<_> = homes.iter().map(|(number, _)| bundles[*number as usize].info_hash).collect();
         let introductions = self
             .tracker
             .join(&hashes, peer_id(host), self.address(host), self.peers_wanted, now)
             .expect("every swarm is registered");
         let mut swarms = Vec::new();
         let mut planned = Vec::new();
-        for ((bundle, files), introduction) in wanted.iter().zip(introductions) {
-            let lacks = ranges_of(&bundles[*bundle as usize], files);
-            let wish = LeaseWish { lacks, wants: true, ..LeaseWish::default() };
-            let lease = self.lease(host, &bundles[*bundle as usize], &wish, now);
-            planned.push(planned_bundle(&bundles[*bundle as usize], files, &introduction, lease.as_ref()));
-            swarms.push(self.swarm(host, *bundle, &bundles[*bundle as usize], &introduction, lease));
+        for ((number, files), introduction) in homes.into_iter().zip(introductions) {
+            let bundle = &bundles[number as usize];
+            let introduction = self.acquaint(host, bundle, &files, introduction, now);
+            let wish = LeaseWish { lacks: ranges_of(bundle, &files), wants: true, ..LeaseWish::default() };
+            let lease = self.lease(host, bundle, &wish, now);
+            planned.push(planned_bundle(bundle, wanted, &files, &introduction, lease.as_ref()));
+            swarms.push((self.swarm(host, number, bundle, &introduction, lease), files));
         }
         let len = plan_len(planned) + HEAD_LEN;
         self.plan_len += len;
         (swarms, len)
+    }
+
+    /// Says where packages are that a host has. It is entered there once it announces, and leased nothing before.
+    pub(crate) fn plan_of_moved(
+        &mut self,
+        host: u32,
+        packages: &[u32],
+        bundles: &mut Bundles,
+        now: Time,
+    ) -> (Vec<(PlannedSwarm, Vec<u32>)>, u64) {
+        let now = Duration::from_nanos(now);
+        let mut swarms = Vec::new();
+        let mut planned = Vec::new();
+        for (number, files) in self.homes(packages, bundles, now) {
+            let bundle = &bundles[number as usize];
+            let introduction = self.look_at(host, bundle, now);
+            let introduction = self.acquaint(host, bundle, &files, introduction, now);
+            planned.push(planned_bundle(bundle, packages, &files, &introduction, None));
+            swarms.push((self.swarm(host, number, bundle, &introduction, Some(Lease::default())), files));
+        }
+        let len = plan_len(planned) + HEAD_LEN;
+        self.plan_len += len;
+        (swarms, len)
+    }
+
+    /// The homes of packages and their files there, in the order in which the bundles were formed.
+    fn homes(&mut self, packages: &[u32], bundles: &mut Bundles, now: Duration) -> Vec<(u32, Vec<u32>)> {
+        let packages: Vec<HomePackage> = packages.iter().map(|it| bundles.home_package(*it)).collect();
+        let shares = self.tracker.assign(&packages, now, bundles);
+        let files_of = |share: &Share| {
+            let number = bundles.number(&share.info_hash).expect("a home was formed");
+            let packages = &bundles[number as usize].packages;
+            let file = |member| packages.binary_search(&package_of(member)).expect("it is in its home");
+            (number, share.members.iter().map(|member| file(member) as u32).collect())
+        };
+        let mut homes: Vec<(u32, Vec<u32>)> = shares.iter().map(files_of).collect();
+        homes.sort_unstable();
+        homes
+    }
+
+    /// Names those first who want the same files.
+    fn acquaint(
+        &mut self,
+        host: u32,
+        bundle: &Bundle,
+        files: &[u32],
+        mut introduction: Introduction,
+        now: Duration,
+    ) -> Introduction {
+        let packages: Vec<_> = files.iter().map(|file| identity(bundle.packages[*file as usize])).collect();
+        let (info_hash, address) = (bundle.info_hash, self.address(host));
+        self.tracker.acquaint(&info_hash, &packages, address, &mut introduction.peers, now);
+        introduction
+    }
+
+    /// Who is in a swarm, for a host that is not entered.
+    fn look_at(&mut self, host: u32, bundle: &Bundle, now: Duration) -> Introduction {
+        let asker = Asker { address: self.address(host), peer_id: None, complete: false };
+        let peers = self.tracker.peers_of(bundle.info_hash, &asker, self.peers_wanted, now);
+        let count = self.tracker.count(&bundle.info_hash).unwrap_or_default();
+        Introduction {
+            interval: Duration::ZERO,
+            min_interval: Duration::ZERO,
+            complete: count.complete,
+            incomplete: count.incomplete,
+            listed: false,
+            peers: peers.expect("the swarm is registered"),
+        }
     }
 
     fn swarm(
@@ -150,7 +219,8 @@ impl Service {
         // Whom to call first is taken from the end.
         let peers = introduction.peers.iter().rev().filter_map(host_at).collect();
         let is_second_hand = self.tracker.is_second_hand(&bundle.info_hash, self.address(host));
-        PlannedSwarm { bundle: index, peers, others, lease, is_second_hand }
+        let moved = self.tracker.moved(&bundle.info_hash);
+        PlannedSwarm { bundle: index, peers, others, lease, is_second_hand, moved }
     }
 
     fn lease(&mut self, host: u32, bundle: &Bundle, wish: &LeaseWish, now: Duration) -> Option<Lease> {
@@ -185,8 +255,9 @@ impl Service {
         let now = Duration::from_nanos(now);
         let introduction = self.announced(host, bundle, false, None, wanted, now);
         let lease = self.lease(host, bundle, &wish, now);
-        let len = self.count_answer(vec![answer(bundle, &introduction, lease.clone())]);
-        (self.swarm(host, index, bundle, &introduction, lease), len)
+        let swarm = self.swarm(host, index, bundle, &introduction, lease);
+        let len = self.count_answer(vec![answer(bundle, &introduction, &swarm)]);
+        (swarm, len)
     }
 
     fn announced(
@@ -210,7 +281,7 @@ impl Service {
         host: u32,
         swarms: &[(u32, bool, usize)],
         event: Option<Event>,
-        bundles: &[Bundle],
+        bundles: &Bundles,
         now: Time,
     ) -> (Vec<PlannedSwarm>, u64) {
         let now = Duration::from_nanos(now);
@@ -219,8 +290,9 @@ impl Service {
         for (index, complete, wanted) in swarms {
             let bundle = &bundles[*index as usize];
             let introduction = self.announced(host, bundle, *complete, event, *wanted, now);
-            answers.push(answer(bundle, &introduction, None));
-            told.push(self.swarm(host, *index, bundle, &introduction, None));
+            let swarm = self.swarm(host, *index, bundle, &introduction, None);
+            answers.push(answer(bundle, &introduction, &swarm));
+            told.push(swarm);
         }
         let len = self.count_answer(answers);
         (told, len)
@@ -257,28 +329,31 @@ fn ranges_of(bundle: &Bundle, files: &[u32]) -> Vec<(u32, u32)> {
     ranges
 }
 
-fn answer(bundle: &Bundle, introduction: &Introduction, lease: Option<Lease>) -> SwarmAnswer {
+fn answer(bundle: &Bundle, introduction: &Introduction, swarm: &PlannedSwarm) -> SwarmAnswer {
     SwarmAnswer::Known {
         info_hash: bundle.info_hash,
         complete: introduction.complete,
         incomplete: introduction.incomplete,
         peers: Vec::new(),
         compact_peers: CompactPeers(introduction.peers.clone()),
-        ask_again: lease.as_ref().and_then(milliseconds),
-        lease: lease.map(|lease| lease.pieces),
-        moved: 0,
+        ask_again: swarm.lease.as_ref().and_then(milliseconds),
+        lease: swarm.lease.as_ref().map(|lease| lease.pieces.clone()),
+        moved: swarm.moved,
         second_hand: false,
     }
 }
 
 fn planned_bundle(
     bundle: &Bundle,
+    set: &[u32],
     files: &[u32],
     introduction: &Introduction,
     lease: Option<&Lease>,
 ) -> PlannedBundle {
-    let place =
-        |file: &u32| (bundle.packages[*file as usize] as u32, bundle.layout.extents()[*file as usize].file);
+    let place = |file: &u32| {
+        let (package, extent) = (bundle.packages[*file as usize], bundle.layout.extents()[*file as usize]);
+        (set.partition_point(|other| *other < package) as u32, extent.file)
+    };
     PlannedBundle {
         info_hash: bundle.info_hash,
         info_len: bundle.info_len,

@@ -3,7 +3,7 @@
 use pkgtorrent_protocol::wire::{Bitfield, Block};
 use pkgtorrent_swarm::{BundleId, Event, FileIndex, LinkId, Wish};
 
-use crate::happening::{Happening, PlannedSwarm, Said};
+use crate::happening::{Happening, Occasion, PlannedSwarm, Said};
 use crate::line::time_of;
 use crate::queue::Time;
 use crate::service::nanos;
@@ -22,6 +22,9 @@ const SERVICE_PATIENCE: Time = 3_000_000_000;
 /// So many have messages wait for no others.
 const HAVES_MAX: usize = 4;
 
+/// So many connections a host opens for each bundle, however many there are.
+const DIALS_MIN: usize = 2;
+
 /// With fewer connections than this a host asks the tracker for more peers.
 const LINKS_FEW: usize = 10;
 
@@ -30,7 +33,7 @@ impl World {
 
     /// Opens as many connections as there should be.
     pub(crate) fn dial(&mut self, host: u32, bundle: u32) {
-        let (dials_max, links_max) = (self.scenario.dials_max, self.scenario.links_max);
+        let (dials_max, links_max) = (self.dials_max(host), self.scenario.links_max);
         let rtt = nanos(self.scenario.rtt());
         loop {
             let Some(part) = self.host(host).part(bundle) else { return };
@@ -43,6 +46,13 @@ impl World {
             part.dialling += 1;
             self.put_after(rtt, Happening::Dialled { from: host, to, bundle });
         }
+    }
+
+    /// How many connections a host opens for one bundle.
+    fn dials_max(&self, host: u32) -> usize {
+        let (of_bundle, in_all) = (self.scenario.dials_max, self.scenario.dials_in_all);
+        let needed = self.hosts[host as usize].parts.iter().filter(|part| part.files_left > 0).count();
+        (in_all / needed.max(1)).max(DIALS_MIN).min(of_bundle)
     }
 
     pub(crate) fn dialled(&mut self, from: u32, to: u32, bundle: u32) {
@@ -58,6 +68,9 @@ impl World {
             if let Some(part) = self.host(from).part(bundle) {
                 part.dialled -= 1;
             }
+            if self.host(to).part(bundle).is_none() {
+                self.called_for_unknown(to);
+            }
             self.dial(from, bundle);
         }
     }
@@ -68,8 +81,30 @@ impl World {
         let is_banned = self.hosts[from as usize].banned.contains(&to);
         let it = self.host(to);
         let is_open = !it.is_gone && !it.is_firewalled && !it.banned.contains(&from);
-        let has_room = it.part(bundle).is_some_and(|part| part.wires.len() < links_max);
-        is_open && has_room && !is_known && !is_banned && from != to
+        let is_welcome = is_open && !is_known && !is_banned && from != to;
+        is_welcome && self.makes_room_for_wire(to, bundle, links_max)
+    }
+
+    /// Whether a host may have one connection more for a bundle, or gives up one that nobody needs.
+    fn makes_room_for_wire(&mut self, host: u32, bundle: u32, links_max: usize) -> bool {
+        let Some(part) = self.hosts[host as usize].parts.iter().find(|part| part.bundle == bundle) else {
+            return false;
+        };
+        if part.wires.len() < links_max {
+            return true;
+        }
+        let is_idle = |wire: &&u32| {
+            let it = &self.wires[**wire as usize];
+            part.files_left == 0 && !it.is_interested[1 - it.end_of(host)]
+        };
+        let idle = part.wires.iter().find(is_idle).copied();
+        idle.inspect(|wire| self.drop_wire(*wire, host)).is_some()
+    }
+
+    /// A host parts with another of its own accord.
+    fn drop_wire(&mut self, wire: u32, host: u32) {
+        self.hang_up(wire, host);
+        self.tell(host, Event::LinkGone { link: LinkId(u64::from(wire)) });
     }
 
     fn connect(&mut self, from: u32, to: u32, bundle: u32) {
@@ -300,6 +335,7 @@ impl World {
             return;
         }
         let (wires, files, guidance) = (part.wires.clone(), part.files.clone(), part.guidance.take());
+        let brought = std::mem::take(&mut part.brought);
         let has_all = self.claims_everything(host);
         let id = BundleId(bundle);
         self.tell(host, Event::Join { bundle: id, layout });
@@ -307,7 +343,7 @@ impl World {
         if let Some((others, lease, is_second_hand)) = guidance {
             self.tell_guidance(
                 host,
-                PlannedSwarm { bundle, peers: Vec::new(), others, lease, is_second_hand },
+                PlannedSwarm { bundle, peers: Vec::new(), others, lease, is_second_hand, moved: 0 },
                 true,
             );
         }
@@ -322,6 +358,9 @@ impl World {
             } else {
                 self.tell(host, Event::Want { bundle: id, file, have: Vec::new() });
             }
+        }
+        if self.bring(host, bundle, &brought) {
+            self.report_standing(host, bundle);
         }
         for wire in wires {
             let end = self.wires[wire as usize].end_of(host);
@@ -359,9 +398,9 @@ impl World {
 
     fn peers_wanted(&mut self, host: u32, bundle: u32) -> usize {
         let wanted = self.scenario.peers_wanted;
-        let is_short = |part: &mut crate::host::Part| {
-            part.files_left > 0 && part.wires.len() + part.dialling < LINKS_FEW
-        };
+        let few = LINKS_FEW.min(self.dials_max(host));
+        let is_short =
+            |part: &mut crate::host::Part| part.files_left > 0 && part.wires.len() + part.dialling < few;
         if self.host(host).part(bundle).is_some_and(is_short) { wanted } else { 0 }
     }
 
@@ -375,10 +414,12 @@ impl World {
             part.known = peers;
             part.dialled = part.dialled.min(part.wires.len());
         }
+        let moved = swarm.moved;
         if part.has_info {
             self.tell_guidance(host, swarm, false);
         }
         self.dial(host, bundle);
+        self.heard_of_moves(host, bundle, moved);
     }
 
     pub(crate) fn unguided(&mut self, host: u32, bundle: u32) {
@@ -387,12 +428,17 @@ impl World {
         }
     }
 
-    pub(crate) fn announce(&mut self, host: u32, is_completed: bool) {
+    pub(crate) fn announce(&mut self, host: u32, occasion: Occasion) {
         if self.is_gone(host) || self.service.is_dead(self.now) {
             return;
         }
-        if !is_completed {
-            self.put_after(ANNOUNCE_INTERVAL, Happening::Announce { host, is_completed });
+        if occasion == Occasion::Regular {
+            self.put_after(ANNOUNCE_INTERVAL, Happening::Announce { host, occasion });
+        }
+        if occasion != Occasion::Completed {
+            let now = self.now;
+            let it = self.host(host);
+            (it.announced_at, it.is_called) = (now, false);
         }
         let bundles: Vec<(u32, bool)> = self.hosts[host as usize]
             .parts
@@ -403,6 +449,7 @@ impl World {
             .into_iter()
             .map(|(bundle, is_complete)| (bundle, is_complete, self.peers_wanted(host, bundle)))
             .collect();
+        let is_completed = occasion == Occasion::Completed;
         let event = is_completed.then_some(pkgtorrent_tracker::Event::Completed);
         let (told, len) = self.service.announce(host, &swarms, event, &self.bundles, self.now);
         let at = self.answer_at(host, len);

@@ -21,6 +21,8 @@ pub(crate) struct Wire {
     pub(crate) hosts: [u32; 2],
     /// Whether each end still holds the connection for open.
     pub(crate) is_open: [bool; 2],
+    /// Whether each end has said that the other has something that it needs.
+    pub(crate) is_interested: [bool; 2],
     /// What each end sends.
     pub(crate) ways: [Way; 2],
 }
@@ -44,7 +46,7 @@ pub(crate) struct Way {
 
 impl Wire {
     pub(crate) fn new(bundle: u32, hosts: [u32; 2]) -> Self {
-        Self { bundle, hosts, is_open: [true; 2], ways: Default::default() }
+        Self { bundle, hosts, is_open: [true; 2], is_interested: [false; 2], ways: Default::default() }
     }
 
     /// Which end a host is.

@@ -8,13 +8,14 @@ use pkgtorrent_swarm::{Event, PartReason, SourceId, Swarm};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::happening::{Happening, PlannedSwarm};
-use crate::host::{Host, Part};
+use crate::happening::{Happening, Occasion, PlannedSwarm};
+use crate::host::{Host, Part, Place};
 use crate::line::{Downlink, Link, Uplink};
 use crate::origin::Origin;
 use crate::outcome::{HostOutcome, Outcome, discrete_floor, fluid_floor};
-use crate::package::{Bundle, below, bundles, seeded, unit};
+use crate::package::{Bundles, seeded, shuffle, unit};
 use crate::queue::{Queue, Time};
+use crate::roles::Roles;
 use crate::scenario::Scenario;
 use crate::service::{Service, nanos};
 use crate::timeline::Timeline;
@@ -35,7 +36,8 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) latency: Time,
     pub(crate) queue: Queue<Happening>,
-    pub(crate) bundles: Vec<Bundle>,
+    pub(crate) roles: Roles,
+    pub(crate) bundles: Bundles,
     pub(crate) hosts: Vec<Host>,
     pub(crate) wires: Vec<Wire>,
     /// The pairs of hosts that have a connection, and for which bundle.
@@ -71,9 +73,9 @@ pub fn run(scenario: &Scenario) -> Outcome {
 impl World {
     fn new(scenario: &Scenario) -> Self {
         let mut random = seeded(scenario.seed, 2);
-        let bundles = bundles(&scenario.packages);
+        let roles = Roles::new(scenario);
         let mut hosts: Vec<Host> =
-            (0..scenario.hosts).map(|host| new_host(scenario, host, &bundles, &mut random)).collect();
+            (0..scenario.hosts).map(|host| new_host(scenario, host, &roles, &mut random)).collect();
         give_parts(scenario, &mut hosts, &mut random);
         let hosts_up = hosts.iter().map(|host| host.up.rate()).sum();
         Self {
@@ -83,7 +85,7 @@ impl World {
             wires: Vec::new(),
             pairs: BTreeSet::new(),
             origin: Origin::new(scenario.origin_up),
-            service: Service::new(scenario, &bundles),
+            service: Service::new(scenario),
             link: Link::new(scenario.link),
             timeline: Timeline::new(scenario.timeline_step, scenario.origin_up, hosts_up, scenario.hosts),
             origin_len: 0,
@@ -94,7 +96,8 @@ impl World {
             is_wrong: false,
             remaining: hosts.iter().filter(|host| !host.is_liar && !host.is_seed).count() as u32,
             last_done: 0,
-            bundles,
+            roles,
+            bundles: Bundles::new(scenario.packages.clone()),
             hosts,
             scenario: scenario.clone(),
         }
@@ -153,7 +156,9 @@ impl World {
             Happening::Wished { host, bundle, wish } => self.wished(host, bundle, &wish),
             Happening::Guided { host, swarm } => self.guided(host, *swarm),
             Happening::Unguided { host, bundle } => self.unguided(host, bundle),
-            Happening::Announce { host, is_completed } => self.announce(host, is_completed),
+            Happening::MovesAsked { host, bundle } => self.moves_asked(host, bundle),
+            Happening::Moved { host, plan } => self.moved(host, plan),
+            Happening::Announce { host, occasion } => self.announce(host, occasion),
             Happening::Leave { host } => self.leave(host),
             Happening::Vanish { host } => self.vanish(host),
             Happening::OriginDies => self.origin_dies(),
@@ -179,10 +184,14 @@ impl World {
         }
     }
 
-    /// One file less is waited for.
-    pub(crate) fn file_done(&mut self, host: u32, bundle: u32) {
+    /// One file less is waited for: it is here, or was given up.
+    pub(crate) fn file_done(&mut self, host: u32, bundle: u32, file: u32, is_here: bool) {
         let (now, seed_time, latency) = (self.now, self.scenario.seed_time, self.latency);
+        let package = self.bundles[bundle as usize].packages[file as usize];
         let it = self.host(host);
+        if let Some(place) = it.places.get_mut(&package) {
+            place.is_here = is_here;
+        }
         it.files_left -= 1;
         if let Some(part) = it.part(bundle) {
             part.files_left -= 1;
@@ -195,7 +204,7 @@ impl World {
         self.remaining -= u32::from(is_counted);
         self.last_done = now;
         self.timeline.done(now);
-        self.put_after(latency, Happening::Announce { host, is_completed: true });
+        self.put_after(latency, Happening::Announce { host, occasion: Occasion::Completed });
         if let Some(seed_time) = seed_time {
             self.put_after(nanos(seed_time), Happening::Leave { host });
         }
@@ -252,18 +261,42 @@ impl World {
         if self.service.is_dead(self.now) {
             return;
         }
-        let parts = self.hosts[host as usize].parts.iter();
-        let wanted: Vec<(u32, Vec<u32>)> = parts.map(|part| (part.bundle, part.files.clone())).collect();
-        let (plan, len) = self.service.plan(host, &wanted, &self.bundles, self.now);
+        let wanted = self.roles.of(host);
+        let (plan, len) = self.service.plan(host, wanted, &mut self.bundles, self.now);
         let at = self.answer_at(host, len);
-        self.queue.put(at, Happening::Planned { host, plan });
+        let mut swarms = Vec::new();
+        for (swarm, files) in plan {
+            // Peers are told of this host now, and may call it before it has its plan. An agent would be called again.
+            self.take_part(host, swarm.bundle, files);
+            swarms.push(swarm);
+        }
+        let it = self.host(host);
+        (it.planned, it.announced_at) = (swarms.len(), at);
+        self.queue.put(at, Happening::Planned { host, plan: swarms });
+    }
+
+    /// A host takes part in a bundle from now on, and wants these files of it.
+    fn take_part(&mut self, host: u32, bundle: u32, files: Vec<u32>) {
+        let has_all = self.claims_everything(host);
+        let of_bundle = &self.bundles[bundle as usize];
+        let it = &mut self.hosts[host as usize];
+        for file in &files {
+            let place = Place { bundle, file: *file, is_here: has_all };
+            it.places.insert(of_bundle.packages[*file as usize], place);
+        }
+        let mut part = Part::new(bundle, files, of_bundle.layout.pieces());
+        if has_all {
+            part.here = Bitfield::all(part.here.pieces());
+            part.files_left = 0;
+        }
+        it.parts.push(part);
     }
 
     fn planned(&mut self, host: u32, plan: Vec<PlannedSwarm>) {
         if self.is_gone(host) {
             return;
         }
-        for PlannedSwarm { bundle, peers, others, lease, is_second_hand } in plan {
+        for PlannedSwarm { bundle, peers, others, lease, is_second_hand, .. } in plan {
             let is_alone = peers.is_empty();
             if let Some(part) = self.host(host).part(bundle) {
                 part.known = peers;
@@ -281,9 +314,12 @@ impl World {
             }
         }
         if self.claims_everything(host) {
-            self.put_after(self.latency, Happening::Announce { host, is_completed: true });
+            self.put_after(self.latency, Happening::Announce { host, occasion: Occasion::Completed });
         } else {
-            self.put_after(crate::talk::ANNOUNCE_INTERVAL, Happening::Announce { host, is_completed: false });
+            self.put_after(
+                crate::talk::ANNOUNCE_INTERVAL,
+                Happening::Announce { host, occasion: Occasion::Regular },
+            );
         }
     }
 
@@ -294,9 +330,12 @@ impl World {
     }
 
     fn outcome(self) -> Outcome {
-        let pieces: u32 = self.bundles.iter().map(|bundle| bundle.layout.pieces()).sum();
+        let wanted = self.roles.union(self.scenario.hosts);
+        let pieces = wanted.iter().map(|package| self.bundles.home_package(*package).pieces).sum();
+        let set_len = wanted.iter().map(|package| self.scenario.packages[*package as usize]).sum();
+        let largest = self.roles.largest(&self.scenario.packages);
         Outcome {
-            set_len: self.scenario.packages.iter().sum(),
+            set_len,
             origin_len: self.origin_len,
             plan_len: self.service.plan_len,
             info_len: self.service.info_len,
@@ -307,10 +346,11 @@ impl World {
             peer_len: self.peer_len,
             message_len: self.message_len,
             link_len: self.link.carried,
-            link_floor: self.scenario.link_floor(),
+            link_floor: Duration::from_secs_f64(set_len as f64 / self.scenario.link as f64),
             last_done: Duration::from_nanos(self.last_done),
-            fluid_floor: fluid_floor(&self.scenario),
-            discrete_floor: discrete_floor(&self.scenario, pieces),
+            fluid_floor: fluid_floor(&self.scenario, set_len, largest),
+            discrete_floor: discrete_floor(&self.scenario, set_len, pieces),
+            bundles: self.bundles.len(),
             events: self.queue.count(),
             hosts: self.hosts.iter().map(host_outcome).collect(),
             timeline: self.timeline,
@@ -331,21 +371,13 @@ fn host_outcome(host: &Host) -> HostOutcome {
         from_peers: host.from_peers,
         from_origin: host.from_origin,
         useful: host.useful,
+        planned: host.planned,
         banned: host.banned.clone(),
         notes,
     }
 }
 
-fn new_host(scenario: &Scenario, host: u32, bundles: &[Bundle], random: &mut Pcg64Mcg) -> Host {
-    let wants = |bundle: &Bundle| -> Vec<u32> {
-        let files = 0..bundle.packages.len() as u32;
-        files.filter(|file| scenario.wants(host, bundle.packages[*file as usize])).collect()
-    };
-    let parts: Vec<Part> = (0_u32..)
-        .zip(bundles)
-        .map(|(index, bundle)| Part::new(index, wants(bundle), bundle.layout.pieces()))
-        .filter(|part| !part.files.is_empty())
-        .collect();
+fn new_host(scenario: &Scenario, host: u32, roles: &Roles, random: &mut Pcg64Mcg) -> Host {
     let late = if scenario.seeds > 0 { nanos(SEEDS_AHEAD) } else { 0 };
     let (is_far, is_slow) = (scenario.is_far(host), scenario.are_near_slow && !scenario.is_far(host));
     let divisor = if is_slow { SLOW_DIVISOR } else { 1 };
@@ -355,8 +387,12 @@ fn new_host(scenario: &Scenario, host: u32, bundles: &[Bundle], random: &mut Pcg
         down: Downlink::new(scenario.host_down / divisor),
         starts_at: late + (nanos(scenario.spread) as f64 * unit(random)) as Time,
         done_at: None,
-        files_left: parts.iter().map(|part| part.files_left).sum(),
-        parts,
+        files_left: roles.of(host).len() as u32,
+        parts: Vec::new(),
+        places: Default::default(),
+        planned: 0,
+        announced_at: 0,
+        is_called: false,
         given_up: 0,
         is_gone: false,
         is_vanished: false,
@@ -382,16 +418,14 @@ fn new_host(scenario: &Scenario, host: u32, bundles: &[Bundle], random: &mut Pcg
 /// Who lies, is slow, has a firewall, or has everything; nobody is two of these.
 fn give_parts(scenario: &Scenario, hosts: &mut [Host], random: &mut Pcg64Mcg) {
     let mut order: Vec<usize> = (0..hosts.len()).collect();
-    for index in (1..order.len()).rev() {
-        order.swap(index, below(random, index + 1));
-    }
+    shuffle(&mut order, random);
     // Of two sites those in the far one come first.
     order.sort_by_key(|host| !hosts[*host].is_far);
     let mut order = order.into_iter();
     let mut next = |count: u32| order.by_ref().take(count as usize).collect::<Vec<usize>>();
     for host in next(scenario.liars) {
         hosts[host].is_liar = true;
-        claim_everything(&mut hosts[host]);
+        hosts[host].files_left = 0;
     }
     for host in next(scenario.firewalled) {
         hosts[host].is_firewalled = true;
@@ -403,18 +437,10 @@ fn give_parts(scenario: &Scenario, hosts: &mut [Host], random: &mut Pcg64Mcg) {
     for host in next(scenario.seeds) {
         hosts[host].is_seed = true;
         hosts[host].starts_at = 0;
-        claim_everything(&mut hosts[host]);
+        hosts[host].files_left = 0;
         if scenario.are_seeds_slow {
             slow_down(&mut hosts[host], scenario);
         }
-    }
-}
-
-fn claim_everything(host: &mut Host) {
-    host.files_left = 0;
-    for part in &mut host.parts {
-        part.here = Bitfield::all(part.here.pieces());
-        part.files_left = 0;
     }
 }
 

@@ -20,7 +20,8 @@ fn assert_soon(outcome: &Outcome, last_max: f64) {
 #[test]
 fn liars_are_banned_by_everybody_who_meets_them_and_cost_little() {
     let honest = simulate(Scenario::install(1, 20)).last();
-    let outcome = simulate(Scenario { liars: 2, dials_max: 30, ..Scenario::install(1, 20) });
+    let outcome =
+        simulate(Scenario { liars: 2, dials_max: 30, dials_in_all: 60, ..Scenario::install(1, 20) });
     assert!(outcome.last().as_secs_f64() <= honest.as_secs_f64() * 1.2, "{outcome}");
     let liars: BTreeSet<u32> =
         (0_u32..).zip(&outcome.hosts).filter(|(_, host)| host.is_liar).map(|(index, _)| index).collect();
