@@ -105,6 +105,9 @@ enum Figure {
     Waves,
     /// Two sites with a line of 5 Mbit/s between them.
     Sites,
+    /// 5,000 hosts of forty roles in the simulator.
+    #[value(name = "fleet5k")]
+    Fleet5k,
     /// 10,000 hosts in the simulator.
     #[value(name = "crowd10k")]
     Crowd10k,
@@ -142,6 +145,7 @@ impl Figure {
             Self::Roles20 => "roles20",
             Self::Waves => "waves",
             Self::Sites => "sites",
+            Self::Fleet5k => "fleet5k",
             Self::Crowd10k => "crowd10k",
         }
     }
@@ -179,6 +183,7 @@ impl Figure {
             Self::Roles20 => figures::roles::measure(bench, board, &Roles::twenty()),
             Self::Waves => figures::roles::measure(bench, board, &Roles::waves()),
             Self::Sites => figures::sites::measure(bench, board),
+            Self::Fleet5k => figures::fleet5k::measure(bench, board),
             Self::Crowd10k => figures::crowd10k::measure(bench, board),
         }
     }

@@ -9,6 +9,8 @@ pub(crate) enum Unit {
     Ratio,
     /// Hundredths.
     Percent,
+    /// Things.
+    Number,
     /// Things done in a second.
     PerSecond,
     /// Milliseconds.
@@ -36,7 +38,7 @@ impl Unit {
     /// As many decimals as a difference could be seen in.
     fn number(self, value: f64) -> String {
         let decimals = match self {
-            Self::PerSecond | Self::Megabytes => 0,
+            Self::Number | Self::PerSecond | Self::Megabytes => 0,
             Self::GbitPerSecond => 1,
             Self::Ratio
             | Self::Percent
@@ -53,6 +55,7 @@ impl Unit {
         match self {
             Self::Ratio => "x",
             Self::Percent => " %",
+            Self::Number => "",
             Self::PerSecond => "/s",
             Self::Milliseconds => " ms",
             Self::Seconds => " s",

@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod crowd;
 pub(crate) mod crowd10k;
+pub(crate) mod fleet5k;
 pub(crate) mod homes;
 pub(crate) mod host;
 pub(crate) mod idle;
