@@ -158,7 +158,7 @@ impl Engine {
             decisions: self.decisions(),
             waiting: self.sessions.values().filter(|session| session.is_waiting()).count(),
             ends_in: self.lifetime.left(now, self.shares_until()).as_secs(),
-            upload_limit: if self.sharing.gives() { self.upload_limit() } else { Some(0) },
+            upload_limit: self.upload_limit(),
         };
         session.send(Answer::Status(status), None);
     }

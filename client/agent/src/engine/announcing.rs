@@ -60,6 +60,8 @@ pub(super) struct Tracker {
     failures: u32,
     /// Bytes that this host may send to others in a second at most, says the service.
     upload_limit: Option<u64>,
+    /// The announce that is under way says what is no longer so.
+    is_anew: bool,
 }
 
 /// What an announce was about.
@@ -75,10 +77,14 @@ impl Engine {
     /// A bundle was planned: whoever gave the plan knows of this host already.
     pub(super) fn announced_by_plan(&mut self, url: &Url, policy: Policy) {
         let Policy { announce_interval: interval, upload_limit, .. } = policy;
+        let gave = self.gives_at(url);
         let known = self.trackers.iter_mut().find(|tracker| tracker.url == *url);
         // Whoever is not listened for is not listed.
         if let Some(tracker) = known {
             tracker.upload_limit = upload_limit;
+            if self.gives_at(url) != gave {
+                self.begin_anew(url);
+            }
         } else if self.network.port.is_some() {
             let last = Instant::now();
             self.trackers.push(Tracker {
@@ -91,6 +97,7 @@ impl Engine {
                 is_asking: false,
                 failures: 0,
                 upload_limit,
+                is_anew: false,
             });
         }
     }
@@ -115,8 +122,8 @@ impl Engine {
             return;
         }
         let url = bundle.announce.clone();
-        if !self.sharing.gives() {
-            return self.drop_links_of(id);
+        if !self.gives(id) {
+            return self.hang_up(id);
         }
         self.tell_upload_only(id, true);
         if let Some(tracker) = self.trackers.iter_mut().find(|tracker| Some(&tracker.url) == url.as_ref()) {
@@ -143,15 +150,28 @@ impl Engine {
         }
     }
 
-    /// Everything is told anew as soon as may be.
-    pub(super) fn announce_now(&mut self) {
-        let now = Instant::now();
-        self.trackers.iter_mut().for_each(|tracker| tracker.next = now);
+    /// Tells a tracker everything anew, once what is under way to it has been answered.
+    pub(super) fn announce_anew(&mut self, url: &Url) {
+        let Some(tracker) = self.trackers.iter_mut().find(|tracker| tracker.url == *url) else { return };
+        tracker.is_anew = tracker.is_asking;
+        tracker.next = Instant::now();
+        if !tracker.is_asking && !self.gives_at(url) {
+            self.take_leave(&self.announced_at(url));
+        }
     }
 
-    /// What the services say that this host may send in a second.
-    pub(super) fn limits(&self) -> impl Iterator<Item = u64> + '_ {
-        self.trackers.iter().filter_map(|tracker| tracker.upload_limit)
+    /// The bundles that are announced at a tracker.
+    pub(super) fn announced_at(&self, url: &Url) -> Vec<BundleId> {
+        let of_tracker = self.bundles.iter().filter(|(_, bundle)| bundle.announce.as_ref() == Some(url));
+        of_tracker.map(|(id, _)| *id).collect()
+    }
+
+    /// The trackers that bundles are announced at; where there is no bundle, those that there were some for.
+    pub(super) fn announced_to(&self) -> BTreeSet<Url> {
+        if self.bundles.is_empty() {
+            return self.trackers.iter().map(|tracker| tracker.url.clone()).collect();
+        }
+        self.bundles.values().filter_map(|bundle| bundle.announce.clone()).collect()
     }
 
     /// What one service says of that.
@@ -159,14 +179,14 @@ impl Engine {
         self.trackers.iter().find(|tracker| tracker.url == *announce)?.upload_limit
     }
 
-    /// The port by which trackers name this host to others; none when they are not to.
-    pub(super) fn listed_port(&self) -> Option<u16> {
-        self.network.port.filter(|_| self.sharing.gives())
+    /// The port by which a tracker names this host to others; none when it is not to.
+    pub(super) fn listed_port(&self, announce: &Url) -> Option<u16> {
+        self.network.port.filter(|_| self.gives_at(announce))
     }
 
     /// How many others are in a swarm. This host is counted as well where it is listed.
-    pub(super) fn others(&self, complete: u32, incomplete: u32) -> u32 {
-        let own = u32::from(self.listed_port().is_some());
+    pub(super) fn others(&self, id: BundleId, complete: u32, incomplete: u32) -> u32 {
+        let own = u32::from(self.network.port.is_some() && self.gives(id));
         complete.saturating_add(incomplete).saturating_sub(own)
     }
 
@@ -184,8 +204,7 @@ impl Engine {
         let done = std::mem::take(&mut tracker.done);
         tracker.ask_at = None;
         let ids: Vec<BundleId> = if is_regular {
-            let of_tracker = self.bundles.iter().filter(|(_, it)| it.announce.as_ref() == Some(&url));
-            of_tracker.map(|(id, _)| *id).take(BATCH_SWARMS_MAX).collect()
+            self.announced_at(&url).into_iter().take(BATCH_SWARMS_MAX).collect()
         } else {
             wishes.keys().chain(&done).copied().collect::<BTreeSet<_>>().into_iter().collect()
         };
@@ -207,7 +226,7 @@ impl Engine {
         }
         let wished: BTreeSet<BundleId> = wishes.keys().copied().collect();
         let patience = if wished.is_empty() { PATIENCE } else { WISH_PATIENCE };
-        let batch = self.batch(swarms);
+        let batch = self.batch(swarms, self.listed_port(&url));
         let (yard, asked) = (self.yard.clone(), Asked { url: url.clone(), wished, is_regular });
         tokio::spawn(async move {
             let result = announce(&yard.http, &url, &batch, patience).await;
@@ -215,11 +234,11 @@ impl Engine {
         });
     }
 
-    fn batch(&self, swarms: Vec<SwarmAnnounce>) -> BatchAnnounce {
+    fn batch(&self, swarms: Vec<SwarmAnnounce>, port: Option<u16>) -> BatchAnnounce {
         BatchAnnounce {
             version: VERSION,
             peer_id: self.network.id,
-            port: self.listed_port().unwrap_or(0),
+            port: port.unwrap_or(0),
             swarms,
             compact: true,
         }
@@ -282,6 +301,9 @@ impl Engine {
         for bundle in unanswered {
             self.tell_swarm(SwarmEvent::Unguided { bundle });
         }
+        if self.trackers.iter().any(|tracker| tracker.url == asked.url && tracker.is_anew) {
+            self.announce_anew(&asked.url);
+        }
     }
 
     /// What the tracker says of one swarm; gives the bundle, if the tracker knows it.
@@ -299,7 +321,7 @@ impl Engine {
                 second_hand,
             } => {
                 let bundle = *self.bundle_ids.get(&info_hash)?;
-                let others = self.others(complete, incomplete);
+                let others = self.others(bundle, complete, incomplete);
                 let lease = lease.map(|lease| ranges(&lease));
                 let has_answered = lease.is_some() || !wished.contains(&bundle);
                 let is_second_hand = second_hand;
@@ -335,29 +357,25 @@ impl Engine {
         }
     }
 
-    /// One for each tracker of these bundles that may list this host.
+    /// One for each tracker of these bundles. Where this host gives nothing it is listed by the port that it had before.
     fn farewells(&self, ids: &[BundleId]) -> Vec<impl Future<Output = ()> + Send + use<>> {
-        let of_tracker = |tracker: &Tracker| {
-            let is_its = |id: &&BundleId| {
-                self.bundles.get(id).is_some_and(|bundle| bundle.announce.as_ref() == Some(&tracker.url))
-            };
-            let stopped = |id: &BundleId| {
-                let announce = self.swarm_announce(*id, None, None)?;
-                Some(SwarmAnnounce { event: Some(AnnounceEvent::Stopped), ..announce })
-            };
-            ids.iter().filter(is_its).filter_map(stopped).take(BATCH_SWARMS_MAX).collect::<Vec<_>>()
+        let stopped = |id: &BundleId| {
+            let info_hash = self.bundles.get(id)?.info_hash;
+            let event = Some(AnnounceEvent::Stopped);
+            Some(SwarmAnnounce { info_hash, left: 0, event, wanted: Some(0), lease: None })
         };
-        let trackers = self.trackers.iter().filter(|_| self.listed_port().is_some());
-        let swarms = trackers.map(|tracker| (tracker.url.clone(), of_tracker(tracker)));
-        swarms
-            .filter(|(_, swarms)| !swarms.is_empty())
-            .map(|(url, swarms)| {
-                let (http, batch) = (self.yard.http.clone(), self.batch(swarms));
-                async move {
-                    let _ = announce(&http, &url, &batch, FAREWELL).await;
-                }
+        let farewell = |tracker: &Tracker| {
+            let of_tracker = self.announced_at(&tracker.url).into_iter().filter(|id| ids.contains(id));
+            let swarms: Vec<SwarmAnnounce> =
+                of_tracker.filter_map(|id| stopped(&id)).take(BATCH_SWARMS_MAX).collect();
+            let is_any = !swarms.is_empty();
+            let (http, url) = (self.yard.http.clone(), tracker.url.clone());
+            let batch = self.batch(swarms, self.network.port);
+            is_any.then(|| async move {
+                let _ = announce(&http, &url, &batch, FAREWELL).await;
             })
-            .collect()
+        };
+        self.trackers.iter().filter_map(farewell).collect()
     }
 }
 

@@ -176,7 +176,7 @@ impl Engine {
                 planned.bundle;
             // Peers may be more than are counted: this host is only counted if it could be entered.
             let known = u32::try_from(peers.len()).unwrap_or(u32::MAX);
-            let others = self.others(complete, incomplete).max(known);
+            let others = self.others(id, complete, incomplete).max(known);
             let lease = planned.has_leases.then(|| ranges(&lease));
             let is_second_hand = second_hand;
             self.tell_swarm(SwarmEvent::Guided { bundle: id, others, lease, is_second_hand, ask_again });

@@ -60,7 +60,8 @@ impl Engine {
             bundle.followed = Some(Followed { moved, at: Instant::now() });
         }
         // The tracker learns with the first announce that this host has come, and what it has.
-        self.spawn_question(plan, url, set, AskerQuery::default());
+        let asker = AskerQuery { group: self.group.clone(), ..AskerQuery::default() };
+        self.spawn_question(plan, url, set, asker);
     }
 
     /// The service did not say where a bundle's packages are: it is asked again after the next announce.

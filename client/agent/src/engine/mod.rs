@@ -286,7 +286,7 @@ impl Engine {
         self.store.set_limits(settings.store.clone());
         self.lifetime.set_times(settings.seeding.min, settings.idle_timeout);
         self.sharing.reload(settings);
-        self.look_at_sharing();
+        self.look_at_hours();
         self.network.peers.limit_download(settings.peers.download_limit);
         self.group.clone_from(&settings.group);
         self.yard.http = http;
@@ -339,7 +339,7 @@ impl Engine {
         self.act(actions);
         self.drop_unwanted(now);
         self.leave_shared();
-        self.look_at_sharing();
+        self.look_at_hours();
         self.announce_due();
         self.dial_again();
         self.ask_for_infos();

@@ -206,7 +206,7 @@ impl Engine {
         }
         let Some(&id) = self.bundle_ids.get(&hello.info_hash) else { return self.called_for_unknown() };
         // Who gives nothing calls others, and is called by nobody.
-        let is_of_use = hello.is_dialled || self.sharing.gives();
+        let is_of_use = hello.is_dialled || self.gives(id);
         if !is_of_use || self.network.is_banned(hello.address, hello.peer_id) || !self.make_room_for_link(id)
         {
             return;
@@ -225,7 +225,7 @@ impl Engine {
             link,
             layout,
             info: bundle.info_bytes.clone(),
-            pieces: self.swarm.served(id).filter(|_| self.sharing.gives()).cloned(),
+            pieces: self.swarm.served(id).filter(|_| self.gives(id)).cloned(),
             is_upload_only: is_linked && self.swarm.needed_len(id) == 0 && bundle.joining.is_empty(),
         };
         let Hello { info_hash, peer_id, address, peer, .. } = hello;
@@ -281,7 +281,7 @@ impl Engine {
                 self.tell_swarm(SwarmEvent::Unchoked { link });
             }
             // What came before the layout was known.
-            let served = self.swarm.served(id).filter(|_| self.sharing.gives());
+            let served = self.swarm.served(id).filter(|_| self.gives(id));
             let served = served.map(|pieces| pieces.iter().collect()).unwrap_or_default();
             self.network.say(link, Command::Have(served));
         }
@@ -318,7 +318,7 @@ impl Engine {
             FromPeer::Have(pieces) => SwarmEvent::Have { link: id, pieces },
             FromPeer::Choke => SwarmEvent::Choked { link: id },
             FromPeer::Unchoke => SwarmEvent::Unchoked { link: id },
-            FromPeer::Request(block) if !self.sharing.gives() => {
+            FromPeer::Request(block) if !self.gives(bundle) => {
                 return self.network.say(id, Command::Reject(block));
             }
             FromPeer::Request(block) => SwarmEvent::Asked { link: id, block },
@@ -347,7 +347,7 @@ impl Engine {
             Action::Interest { link, is_interested } => {
                 self.network.say(link, Command::Interested(is_interested));
             }
-            Action::Have { link, piece } if self.sharing.gives() => {
+            Action::Have { link, piece } if self.gives_on(link) => {
                 self.network.say(link, Command::Have(vec![piece]));
             }
             Action::Reject { link, block } => self.network.say(link, Command::Reject(block)),
@@ -424,12 +424,17 @@ impl Engine {
         self.network.candidates.remove(&id);
     }
 
-    /// Ends all connections; who is needed is called again when the tracker has named them.
-    pub(super) fn hang_up_on_all(&mut self) {
-        let links: Vec<LinkId> = self.network.links.keys().copied().collect();
+    /// Ends a bundle's connections; who is needed is called again when the tracker has named them.
+    pub(super) fn hang_up(&mut self, id: BundleId) {
+        let links: Vec<LinkId> = self.network.links_of(id).map(|(link, _)| *link).collect();
         for link in links {
             self.drop_link(link);
         }
+    }
+
+    /// Whether who is at the other end gets anything.
+    fn gives_on(&self, link: LinkId) -> bool {
+        self.network.bundle_of(link).is_some_and(|bundle| self.gives(bundle))
     }
 
     /// Tells all peers of a bundle whether this host will ask for anything.

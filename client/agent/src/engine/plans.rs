@@ -145,8 +145,8 @@ impl Engine {
     /// Who is not listened for joins no swarm: nobody could come to it, and nothing would be leased to it for long.
     fn asker(&self) -> AskerQuery {
         match self.network.port {
-            Some(_) => AskerQuery {
-                port: self.listed_port(),
+            Some(port) => AskerQuery {
+                port: Some(port).filter(|_| self.sharing.is_open()),
                 peer_id: Some(self.network.id),
                 group: self.group.clone(),
                 ..AskerQuery::default()
@@ -224,7 +224,6 @@ impl Engine {
         };
         self.slow_services.remove(&asked.service);
         self.announced_by_plan(&plan.announce, plan.policy);
-        self.look_at_sharing();
         let digests = asked.set.packages();
         for bundle in &plan.bundles {
             let in_set = |(nth, file): &(usize, u32)| Some((*digests.get(*nth)?, *file));

@@ -1,7 +1,7 @@
 //! Until when, how fast and whether at all this host gives to others what it has.
 //!
-//! A host *gives* unless a service said that it shall not, or its operator's hours are over. While it does not, it is in
-//! no tracker's list, takes no calls, says that it has nothing, and still takes from others what it needs.
+//! A host *gives* unless the service said that it shall not, or its operator's hours are over. While it does not, it is not
+//! in the tracker's list, takes no calls, says that it has nothing, and still takes from others what it needs.
 
 use std::time::{Duration, Instant};
 
@@ -22,33 +22,35 @@ pub(super) struct Sharing {
     hours: Hours,
     /// Bytes a second; zero for as many as there are.
     own_limit: u64,
-    gives: bool,
+    /// Whether the hours are such that anything is given.
+    is_open: bool,
 }
 
 impl Sharing {
     pub(super) fn new(settings: &Settings) -> Self {
         let (seeding, own_limit) = (settings.seeding, settings.peers.upload_limit);
         let hours = settings.upload_hours.clone();
-        Self { seeding, own_limit, gives: hours.contain_now(), hours }
+        Self { seeding, own_limit, is_open: hours.contain_now(), hours }
     }
 
     /// Goes by what the operator says now. What was shared before keeps its time.
     pub(super) fn reload(&mut self, settings: &Settings) {
-        let gives = self.gives;
-        *self = Self { gives, ..Self::new(settings) };
+        let is_open = self.is_open;
+        *self = Self { is_open, ..Self::new(settings) };
     }
 
-    /// Whether this host gives anything at present.
-    pub(super) fn gives(&self) -> bool {
-        self.gives
+    /// Whether the hours are such that anything is given.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
     }
 }
 
 impl Engine {
     /// How long this host is to share a set that a service planned.
     pub(super) fn seeding_time(&self, announce: &Url, set: SetDigest) -> Duration {
-        match self.limit_of(announce) {
-            Some(0) => Duration::ZERO,
+        // Whom nobody can reach, or is to, shares with nobody.
+        match (self.network.port, self.limit_of(announce)) {
+            (None, _) | (_, Some(0)) => Duration::ZERO,
             _ => self.sharing.seeding.time(self.network.id, set),
         }
     }
@@ -88,31 +90,49 @@ impl Engine {
         }
     }
 
-    /// Begins or ends to give, as the services and the time of day have it.
-    pub(super) fn look_at_sharing(&mut self) {
-        let limit = self.upload_limit();
-        self.network.peers.limit_upload(limit.unwrap_or(0));
-        let gives = limit != Some(0) && self.sharing.hours.contain_now();
-        if gives == self.sharing.gives {
-            return;
-        }
-        tracing::info!(
-            "from now on this host gives {} to others",
-            if gives { "what it has" } else { "nothing" }
-        );
-        if !gives {
-            // The port that is taken off the lists is the one that others knew.
-            self.take_leave(&self.bundles.keys().copied().collect::<Vec<_>>());
-        }
-        self.sharing.gives = gives;
-        // What others were told of what is here is no longer so.
-        self.hang_up_on_all();
-        self.announce_now();
+    /// Whether others get anything of a bundle at present.
+    pub(super) fn gives(&self, id: BundleId) -> bool {
+        let announce = self.bundles.get(&id).and_then(|bundle| bundle.announce.as_ref());
+        announce.map_or(self.sharing.is_open, |announce| self.gives_at(announce))
     }
 
-    /// Bytes that may be sent in a second by everybody's word; zero for none at all, nothing for no limit.
+    /// Whether the hosts that meet at a tracker get anything.
+    pub(super) fn gives_at(&self, announce: &Url) -> bool {
+        self.sharing.is_open && self.limit_of(announce) != Some(0)
+    }
+
+    /// Begins or ends to give, as the time of day has it, and no faster than everybody lets it.
+    pub(super) fn look_at_hours(&mut self) {
+        let is_open = self.sharing.hours.contain_now();
+        if is_open != self.sharing.is_open {
+            self.sharing.is_open = is_open;
+            let what = if is_open { "what it has" } else { "nothing" };
+            tracing::info!("from now on this host gives {what} to others");
+            for announce in self.announced_to() {
+                self.begin_anew(&announce);
+            }
+        }
+        let limit = self.upload_limit().filter(|limit| *limit > 0);
+        self.network.peers.limit_upload(limit.unwrap_or(0));
+    }
+
+    /// The hosts that meet at a tracker were told that something is here, or that nothing is, and that is no longer so.
+    pub(super) fn begin_anew(&mut self, announce: &Url) {
+        for id in self.announced_at(announce) {
+            self.hang_up(id);
+        }
+        self.announce_anew(announce);
+    }
+
+    /// Bytes that may be sent in a second, by the word of all that have one; zero for nothing at all.
     pub(super) fn upload_limit(&self) -> Option<u64> {
-        let own = Some(self.sharing.own_limit).filter(|limit| *limit > 0);
-        self.limits().chain(own).min()
+        let announced = self.announced_to();
+        let is_nothing_given = !announced.is_empty() && !announced.iter().any(|url| self.gives_at(url));
+        if is_nothing_given || !self.sharing.is_open {
+            return Some(0);
+        }
+        let own = Some(self.sharing.own_limit);
+        let of_services = announced.iter().filter_map(|url| self.limit_of(url));
+        of_services.chain(own).filter(|limit| *limit > 0).min()
     }
 }

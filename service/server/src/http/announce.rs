@@ -34,7 +34,7 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
     let announce = Announce {
         info_hash: asked.info_hash,
         peer_id: asked.peer_id,
-        address: listed_address(&service, &request, asked.port)?,
+        address: listed_address(&service, &request, asked.port, asked.event == Some(Event::Stopped))?,
         complete: asked.left == 0,
         event: asked.event.map(tracker_event),
         wanted: asked.wanted.map_or(usize::MAX, |wanted| wanted as usize),
@@ -89,7 +89,8 @@ pub(super) async fn post(
     for wish in batch.swarms.iter().filter_map(|swarm| swarm.lease.as_ref()) {
         wish.check().map_err(|error| HttpError::BadRequest(error.to_string()))?;
     }
-    let address = listed_address(&service, &request, batch.port)?;
+    let is_parting = batch.swarms.iter().all(|swarm| swarm.event == Some(Event::Stopped));
+    let address = listed_address(&service, &request, batch.port, is_parting)?;
     let announces: Vec<Announce> =
         batch.swarms.iter().map(|swarm| from_batch(&batch, swarm, address)).collect();
     let asked: Vec<InfoHash> = announces.iter().map(|announce| announce.info_hash).collect();
@@ -136,10 +137,16 @@ pub(super) async fn post(
         .body(counted(body)))
 }
 
-/// Where others reach the asker, if they are to.
-fn listed_address(service: &Service, request: &HttpRequest, port: u16) -> Result<SocketAddr, HttpError> {
+/// Where others reach the asker, if they are to. One that leaves may have been listed before a rule was made for it.
+fn listed_address(
+    service: &Service,
+    request: &HttpRequest,
+    port: u16,
+    is_parting: bool,
+) -> Result<SocketAddr, HttpError> {
     let ip = service.client(request)?;
-    Ok(SocketAddr::new(ip, service.settings.load().uploads.listed_port(ip, port)))
+    let listed = service.settings.load().uploads.listed_port(ip, port);
+    Ok(SocketAddr::new(ip, if is_parting { port } else { listed }))
 }
 
 /// An answer to an announce, whose bytes count.
