@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pkgtorrent_swarm::Settings;
+use pkgtorrent_swarm::{Seeding, Settings};
 
 use crate::package::{random_sizes, real_sizes};
 
@@ -65,8 +65,10 @@ pub struct Scenario {
     pub dials_in_all: usize,
     /// How many peers are wanted of the tracker.
     pub peers_wanted: usize,
-    /// A host leaves so long after it has all it wants.
-    pub seed_time: Option<Duration>,
+    /// A host leaves after a time between these, once it has all it wants; without, it stays.
+    pub seeding: Option<Seeding>,
+    /// So many hosts, the last ones, come one after the other so long apart when the others have come.
+    pub late: Option<(u32, Duration)>,
     /// The swarms' settings.
     pub swarm: Settings,
     /// The tracker's: how long a lease lasts that is not renewed.
@@ -122,7 +124,8 @@ impl Scenario {
             dials_max: 10,
             dials_in_all: 40,
             peers_wanted: 25,
-            seed_time: None,
+            seeding: None,
+            late: None,
             swarm: Settings::default(),
             lease_ttl: Duration::from_secs(10),
             origin_max_rate: None,
@@ -153,9 +156,31 @@ impl Scenario {
             roles,
             packages_per_role: Some(50),
             spread,
-            seed_time: Some(Duration::from_secs(15 * 60)),
+            seeding: Some(Seeding { min: Duration::from_secs(15 * 60), max: Duration::from_secs(15 * 60) }),
             ..Self::crowd(seed, hosts, 1000.0, 0, 0)
         }
+    }
+
+    /// A crowd that installs something in the evening and shares it as agents do by default, and one host more in each of so
+    /// many hours after it.
+    #[must_use]
+    pub fn night(seed: u64, hosts: u32, hours: u32) -> Self {
+        let hour = Duration::from_secs(3600);
+        Self {
+            spread: Duration::from_secs(600),
+            seeding: Some(Seeding { min: hour / 4, max: 24 * hour }),
+            late: Some((hours, hour)),
+            time_max: (hours + 1) * hour,
+            timeline_step: hour / 60,
+            ..Self::crowd(seed, hosts + hours, 20.0, 20, 4_000_000)
+        }
+    }
+
+    /// When a host comes that is late, after the others.
+    pub(crate) fn late_start(&self, host: u32) -> Option<Duration> {
+        let (count, apart) = self.late?;
+        let nth = host.checked_sub(self.hosts - count)?;
+        Some(self.spread + (nth + 1) * apart)
     }
 
     /// Whether a host is in the other site than the origin.

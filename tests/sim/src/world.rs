@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pkgtorrent_protocol::wire::Bitfield;
+use pkgtorrent_protocol::{PeerId, SetDigest, Sha256Digest};
 use pkgtorrent_swarm::{Event, PartReason, SourceId, Swarm};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
@@ -26,6 +27,9 @@ const SLOW_DIVISOR: u64 = 10;
 
 /// Seeds are there before the others by this much.
 const SEEDS_AHEAD: Duration = Duration::from_secs(1);
+
+/// The first stream of randomness for hosts' names.
+const NAMES: u64 = 1000;
 
 /// The only web seed.
 pub(crate) const SOURCE: SourceId = SourceId(0);
@@ -186,7 +190,7 @@ impl World {
 
     /// One file less is waited for: it is here, or was given up.
     pub(crate) fn file_done(&mut self, host: u32, bundle: u32, file: u32, is_here: bool) {
-        let (now, seed_time, latency) = (self.now, self.scenario.seed_time, self.latency);
+        let (now, latency) = (self.now, self.latency);
         let package = self.bundles[bundle as usize].packages[file as usize];
         let it = self.host(host);
         if let Some(place) = it.places.get_mut(&package) {
@@ -205,9 +209,18 @@ impl World {
         self.last_done = now;
         self.timeline.done(now);
         self.put_after(latency, Happening::Announce { host, occasion: Occasion::Completed });
-        if let Some(seed_time) = seed_time {
-            self.put_after(nanos(seed_time), Happening::Leave { host });
+        if let Some(seeding) = self.scenario.seeding {
+            // Which set it is makes no difference to how many stay.
+            let time = seeding.time(self.name(host), SetDigest(Sha256Digest([0; 32])));
+            self.put_after(nanos(time), Happening::Leave { host });
         }
+    }
+
+    /// A name as random as those of agents are.
+    fn name(&self, host: u32) -> PeerId {
+        let mut name = PeerId([0; 20]);
+        seeded(self.scenario.seed, NAMES + u64::from(host)).fill_bytes(&mut name.0);
+        name
     }
 
     fn vanish(&mut self, host: u32) {
@@ -381,11 +394,13 @@ fn new_host(scenario: &Scenario, host: u32, roles: &Roles, random: &mut Pcg64Mcg
     let late = if scenario.seeds > 0 { nanos(SEEDS_AHEAD) } else { 0 };
     let (is_far, is_slow) = (scenario.is_far(host), scenario.are_near_slow && !scenario.is_far(host));
     let divisor = if is_slow { SLOW_DIVISOR } else { 1 };
+    let swarm = Swarm::new(scenario.swarm.clone(), random.next_u64());
+    let within_spread = late + (nanos(scenario.spread) as f64 * unit(random)) as Time;
     Host {
-        swarm: Swarm::new(scenario.swarm.clone(), random.next_u64()),
+        swarm,
         up: Uplink::new(scenario.host_up / divisor),
         down: Downlink::new(scenario.host_down / divisor),
-        starts_at: late + (nanos(scenario.spread) as f64 * unit(random)) as Time,
+        starts_at: scenario.late_start(host).map_or(within_spread, nanos),
         done_at: None,
         files_left: roles.of(host).len() as u32,
         parts: Vec::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pkgtorrent_sim::{Outcome, Scenario, run};
+use pkgtorrent_swarm::Seeding;
 
 fn simulate(mut scenario: Scenario) -> Outcome {
     scenario.check_one_in = 500;
@@ -73,6 +74,7 @@ fn without_peers_that_have_everything_a_dead_origin_is_given_up_and_not_waited_f
 
 #[test]
 fn hosts_leave_when_they_are_done() {
-    let (spread, seed_time) = (Duration::from_secs(60), Some(Duration::from_secs(2)));
-    assert_soon(&simulate(Scenario { spread, seed_time, ..Scenario::install(1, 20) }), 2.0);
+    let (spread, time) = (Duration::from_secs(60), Duration::from_secs(2));
+    let seeding = Some(Seeding { min: time, max: time });
+    assert_soon(&simulate(Scenario { spread, seeding, ..Scenario::install(1, 20) }), 2.0);
 }

@@ -125,7 +125,7 @@ fn a_host_that_gives_nothing_takes_one_package_after_the_other() {
     let (giver, closed) = (Agent::new(), Agent::with_config(&hours("+8 hours", "+16 hours")));
     let _ = fetch(&giver, &site);
     for package in &site.packages {
-        let wants = closed.wants_in(&package.file_name(), std::slice::from_ref(package));
+        let wants = closed.wants_in(package.file_name(), std::slice::from_ref(package));
         let fetched = closed.fetch(&site.service.url("/"), &wants).all_placed();
         assert!(fetched.bytes().peers >= package.size * 9 / 10, "{fetched:?}");
         assert!(fetched.duration < Duration::from_secs(2), "{fetched:?}");

@@ -371,7 +371,7 @@ impl Engine {
             let is_any = !swarms.is_empty();
             let (http, url) = (self.yard.http.clone(), tracker.url.clone());
             let batch = self.batch(swarms, self.network.port);
-            is_any.then(|| async move {
+            is_any.then_some(async move {
                 let _ = announce(&http, &url, &batch, FAREWELL).await;
             })
         };
