@@ -7,19 +7,20 @@
 use std::ffi::OsString;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use pkgtorrent_protocol::HostGroup;
-use pkgtorrent_protocol::group::NoGroup;
 use pkgtorrent_protocol::networks::default_peer_networks;
 use pkgtorrent_settings::{Origin, SettingsError, Wrong, keys, seconds, wrong};
 use pkgtorrent_swarm::Seeding;
 use reqwest::Url;
-use serde::Deserialize;
 
 use crate::hours::Hours;
+
+mod value;
+
+pub use self::value::{AddressError, Background, Group, IpVersion, Listen, Proxy, Service};
 
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/agent.toml";
@@ -29,9 +30,6 @@ pub const VARIABLES_PREFIX: &str = "PKGTORRENT_";
 
 /// The state directory of an agent that root starts.
 pub const SYSTEM_STATE_DIR: &str = "/var/lib/pkgtorrent";
-
-/// Where a service answers when its URL has no path.
-const SERVICE_PREFIX: &str = "/pkgtorrent/v1/";
 
 /// The most connections to one web seed. Browsers get on with six; a host that needs more than this is a load on the
 /// mirror that pkgtorrent is there to spare.
@@ -151,42 +149,6 @@ pub struct PeerSettings {
     pub download_limit: u64,
 }
 
-/// An address to listen on: with a host, or a port alone for all addresses of this host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Listen(pub SocketAddr);
-
-/// A group, or none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Group(pub Option<HostGroup>);
-
-/// Which service is asked for plans.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Service {
-    /// None: the package manager downloads by itself.
-    #[default]
-    None,
-    /// The hosts of the packages' own URLs.
-    Auto,
-    /// This base URL, with http or https, a host and a path that ends in a slash.
-    Url(String),
-}
-
-/// Whether `fetch` may leave an agent running.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Background {
-    /// Where an agent can outlive the command: not in a chroot, a container or an image build.
-    #[default]
-    Auto,
-    /// Wherever it is.
-    Always,
-    /// Nowhere: the engine runs within `fetch`.
-    Never,
-}
-
 /// How much the store may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreLimits {
@@ -217,125 +179,6 @@ pub struct OriginSettings {
     pub min_rate: u64,
 }
 
-/// Which proxy stands between this host and its origins.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Proxy {
-    /// What the environment says.
-    #[default]
-    Environment,
-    /// None, whatever the environment says.
-    None,
-    /// This one, an http or https URL.
-    Url(String),
-}
-
-/// Which version of the internet protocol is used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub enum IpVersion {
-    /// Whichever works.
-    #[default]
-    #[serde(rename = "any")]
-    Any,
-    /// IPv4 only.
-    #[serde(rename = "4")]
-    V4,
-    /// IPv6 only.
-    #[serde(rename = "6")]
-    V6,
-}
-
-/// Why a text names no service, proxy or host.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
-    /// It is something else than a URL with http or https.
-    #[error("{0:?} is no http or https URL")]
-    NotHttp(String),
-    /// It says more than where the service is.
-    #[error("{0:?} has a user name, query or fragment, which a service's URL may not have")]
-    TooMuch(String),
-    /// Nothing can listen on port 0.
-    #[error("{0:?} has port 0")]
-    PortZero(String),
-    /// It is neither an address with a port nor a port.
-    #[error("{0:?} is no address to listen on: expected ADDRESS:PORT or PORT")]
-    NotListen(String),
-}
-
-impl FromStr for Listen {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let port = text.parse().map(|port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
-        let address = port.ok().or_else(|| text.parse().ok());
-        address.map(Self).ok_or_else(|| AddressError::NotListen(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for Listen {
-    type Error = AddressError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl FromStr for Service {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "" => return Ok(Self::None),
-            "auto" => return Ok(Self::Auto),
-            _ => {}
-        }
-        let mut url = http_url(text)?;
-        let says_more = !url.username().is_empty() || url.password().is_some();
-        if says_more || url.query().is_some() || url.fragment().is_some() {
-            return Err(AddressError::TooMuch(text.to_owned()));
-        }
-        // The URL's type does not tell an empty path from a slash.
-        if url.path() == "/" {
-            url.set_path(SERVICE_PREFIX);
-        } else if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        Ok(Self::Url(url.into()))
-    }
-}
-
-impl TryFrom<String> for Service {
-    type Error = AddressError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Group {
-    type Error = NoGroup;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.is_empty() {
-            Ok(Self(None))
-        } else {
-            HostGroup::try_from(text).map(|group| Self(Some(group)))
-        }
-    }
-}
-
-impl TryFrom<String> for Proxy {
-    type Error = AddressError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.as_str() {
-            "" => Ok(Self::Environment),
-            "none" => Ok(Self::None),
-            url => http_url(url).map(|url| Self::Url(url.into())),
-        }
-    }
-}
-
 /// How long the agent shares, from the shortest and the longest time.
 fn seeding(min: Option<u64>, max: Option<u64>) -> Result<Seeding, Wrong> {
     let min = seconds("seed_min", min, 900, 0..=STAY_MAX)?;
@@ -346,15 +189,6 @@ fn seeding(min: Option<u64>, max: Option<u64>) -> Result<Seeding, Wrong> {
         return Err(wrong("seed_max", format!("{max} seconds are less than seed_min, {min}")));
     }
     Ok(Seeding { min, max: max.max(min) })
-}
-
-fn http_url(text: &str) -> Result<Url, AddressError> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let url = url.ok_or_else(|| AddressError::NotHttp(text.to_owned()))?;
-    if url.port() == Some(0) {
-        return Err(AddressError::PortZero(text.to_owned()));
-    }
-    Ok(url)
 }
 
 impl Keys {
