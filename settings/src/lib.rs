@@ -126,6 +126,19 @@ pub fn wrong(key: &'static str, reason: impl Into<String>) -> Wrong {
     Wrong { key, reason: reason.into() }
 }
 
+/// A number within what makes sense.
+pub fn within<T: PartialOrd + fmt::Display>(
+    key: &'static str,
+    value: T,
+    allowed: RangeInclusive<T>,
+    unit: &str,
+) -> Result<T, Wrong> {
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    Err(wrong(key, format!("{value} is not between {} and {}{unit}", allowed.start(), allowed.end())))
+}
+
 /// A key that counts seconds, within what makes sense.
 pub fn seconds(
     key: &'static str,
@@ -133,11 +146,7 @@ pub fn seconds(
     default: u64,
     allowed: RangeInclusive<u64>,
 ) -> Result<Duration, Wrong> {
-    let value = value.unwrap_or(default);
-    if allowed.contains(&value) {
-        return Ok(Duration::from_secs(value));
-    }
-    Err(wrong(key, format!("{value} is not between {} and {} seconds", allowed.start(), allowed.end())))
+    within(key, value.unwrap_or(default), allowed, " seconds").map(Duration::from_secs)
 }
 
 /// Declares a program's keys: for each its documentation, name, type, default as it is written in the file, and what

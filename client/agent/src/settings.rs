@@ -12,7 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pkgtorrent_protocol::HostGroup;
 use pkgtorrent_protocol::networks::default_peer_networks;
-use pkgtorrent_settings::{Origin, SettingsError, Wrong, keys, seconds, wrong};
+use pkgtorrent_settings::{Origin, SettingsError, Wrong, keys, seconds, within, wrong};
 use pkgtorrent_swarm::Seeding;
 use reqwest::Url;
 
@@ -205,14 +205,24 @@ impl Keys {
             return Err(wrong("store_max_bytes", "0 is no size of a store: a package has to fit in it"));
         }
         let origin = OriginSettings {
-            connections: connections(self.origin_connections.unwrap_or(6))?,
+            connections: within(
+                "origin_connections",
+                self.origin_connections.unwrap_or(6),
+                1..=ORIGIN_CONNECTIONS_MAX,
+                "",
+            )?,
             hosts: origin_hosts(self.origin_hosts.unwrap_or_default())?,
             proxy: self.proxy.unwrap_or_default(),
             ca_file: ca_file(self.ca_file.unwrap_or_default())?,
             ip_version: self.ip_version.unwrap_or_default(),
             connect_timeout: seconds("connect_timeout", self.connect_timeout, 5, 1..=300)?,
             stall_timeout: seconds("stall_timeout", self.stall_timeout, 5, 1..=600)?,
-            min_rate: min_rate(self.min_rate.unwrap_or(1000))?,
+            min_rate: within(
+                "min_rate",
+                self.min_rate.unwrap_or(1000),
+                1..=MIN_RATE_MAX,
+                " bytes in a second",
+            )?,
         };
         Ok(Settings {
             service: self.service.unwrap_or_default(),
@@ -221,7 +231,12 @@ impl Keys {
                 .map_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, 7071)), |listen| listen.0),
             peers: PeerSettings {
                 networks: self.peer_networks.unwrap_or_else(default_peer_networks),
-                connections_max: peer_connections(self.peer_connections.unwrap_or(200))?,
+                connections_max: within(
+                    "peer_connections",
+                    self.peer_connections.unwrap_or(200),
+                    1..=PEER_CONNECTIONS_MAX,
+                    "",
+                )?,
                 upload_limit: self.upload_limit.unwrap_or(0),
                 download_limit: self.download_limit.unwrap_or(0),
             },
@@ -246,27 +261,6 @@ fn user(key: &'static str, name: &str) -> Result<(), Wrong> {
         ));
     }
     Ok(())
-}
-
-fn peer_connections(count: usize) -> Result<usize, Wrong> {
-    if (1..=PEER_CONNECTIONS_MAX).contains(&count) {
-        return Ok(count);
-    }
-    Err(wrong("peer_connections", format!("{count} is not between 1 and {PEER_CONNECTIONS_MAX}")))
-}
-
-fn connections(count: usize) -> Result<usize, Wrong> {
-    if (1..=ORIGIN_CONNECTIONS_MAX).contains(&count) {
-        return Ok(count);
-    }
-    Err(wrong("origin_connections", format!("{count} is not between 1 and {ORIGIN_CONNECTIONS_MAX}")))
-}
-
-fn min_rate(rate: u64) -> Result<u64, Wrong> {
-    if (1..=MIN_RATE_MAX).contains(&rate) {
-        return Ok(rate);
-    }
-    Err(wrong("min_rate", format!("{rate} is not between 1 and {MIN_RATE_MAX} bytes in a second")))
 }
 
 fn ca_file(path: PathBuf) -> Result<Option<PathBuf>, Wrong> {

@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use pkgtorrent_settings::{Wrong, keys, seconds, wrong};
+use pkgtorrent_settings::{Wrong, keys, seconds, within, wrong};
 use pkgtorrent_tracker::{Sites, SitesError};
 use serde::Deserialize;
 
@@ -154,16 +153,16 @@ impl Keys {
     /// Checks the keys and fills in defaults.
     pub fn settle(self) -> Result<Settings, Wrong> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = |key, n| match count(key, n, 0, 0..=THREADS_MAX) {
+        let threads = |key, n: Option<usize>| match within(key, n.unwrap_or(0), 0..=THREADS_MAX, "") {
             Ok(0) => Ok(cores.min(THREADS_MAX)),
             counted => counted,
         };
         let tracker = pkgtorrent_tracker::Settings {
-            peers_per_answer_max: count(
+            peers_per_answer_max: within(
                 "peers_per_answer",
-                self.peers_per_answer,
-                50,
+                self.peers_per_answer.unwrap_or(50),
                 1..=PEERS_PER_ANSWER_MAX,
+                "",
             )?,
             peer_networks: self.peer_networks.unwrap_or_else(pkgtorrent_tracker::default_peer_networks),
             sites: sites(
@@ -199,7 +198,12 @@ impl Keys {
             rescan_interval: seconds("rescan_interval", self.rescan_interval, 300, 1..=86_400)?,
             build_threads: threads("build_threads", self.build_threads)?,
             workers: threads("workers", self.workers)?,
-            connections_max: count("connections_max", self.connections_max, 20_000, 1..=CONNECTIONS_MAX)?,
+            connections_max: within(
+                "connections_max",
+                self.connections_max.unwrap_or(20_000),
+                1..=CONNECTIONS_MAX,
+                "",
+            )?,
             client_timeout: seconds("client_timeout", self.client_timeout, 30, 1..=3_600)?,
             min_rate: self.min_rate.unwrap_or(1024),
         })
@@ -219,19 +223,6 @@ pub fn default_state() -> PathBuf {
     }
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
     std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).unwrap_or_default().join(NAME)
-}
-
-fn count(
-    key: &'static str,
-    value: Option<usize>,
-    default: usize,
-    allowed: RangeInclusive<usize>,
-) -> Result<usize, Wrong> {
-    let value = value.unwrap_or(default);
-    if allowed.contains(&value) {
-        return Ok(value);
-    }
-    Err(wrong(key, format!("{value} is not between {} and {}", allowed.start(), allowed.end())))
 }
 
 /// What is wrong is in one of the three keys: which, the error shows by what it names.

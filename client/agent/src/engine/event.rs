@@ -114,8 +114,8 @@ pub(crate) enum Task {
     Read(ReadBlock),
     /// What an earlier run left of a package was read: these of its pieces are right.
     Resumed { partial: Partial, result: io::Result<Vec<u32>> },
-    /// Pieces arrived, of a package that begins with this piece of this bundle; those that are right were written. The second of each
-    /// pair says whether it was.
+    /// Pieces arrived, of a package that begins with this piece of this bundle; those that are right were written. The
+    /// second of each pair says whether it was.
     Arrived { request: RequestId, partial: Partial, at: (BundleId, u32), pieces: Vec<(u32, bool)> },
     /// A piece cannot be written.
     Unwritable { request: RequestId, error: io::Error },

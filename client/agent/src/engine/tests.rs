@@ -131,6 +131,13 @@ impl Host {
         informed.collect()
     }
 
+    /// The same, and the bundles' info dictionaries have been read.
+    fn answer(&mut self, digests: &[PackageDigest], bundles: &[&[&Package]]) {
+        for informed in self.plan(digests, bundles) {
+            self.tell(informed);
+        }
+    }
+
     /// What the command was told, but for files.
     fn said(&mut self, session: SessionId) -> Vec<Answer> {
         let queue = self.answers.get_mut(&session).unwrap();

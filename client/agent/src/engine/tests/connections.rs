@@ -19,9 +19,7 @@ impl Host {
         host.fetch(ALICE, &digests);
         let alone: Vec<[&Package; 1]> = packages.iter().map(|package| [package]).collect();
         let planned: Vec<&[&Package]> = alone.iter().map(|package| &package[..]).collect();
-        for informed in host.plan(&digests, &planned) {
-            host.tell(informed);
-        }
+        host.answer(&digests, &planned);
         let ids = (0..u32::from(bundles)).map(BundleId).collect();
         (host, ids)
     }
@@ -78,9 +76,7 @@ async fn a_full_bundle_gives_up_who_needs_nothing_for_who_calls() {
     host.add(&stored, stored.sha512()).await;
     let digests = [stored.identity.into(), wanted.identity.into()];
     host.fetch(ALICE, &digests);
-    for informed in host.plan(&digests, &[&[&stored], &[&wanted, &Package::new(3)]]) {
-        host.tell(informed);
-    }
+    host.answer(&digests, &[&[&stored], &[&wanted, &Package::new(3)]]);
     let (given, needed): (Vec<BundleId>, Vec<BundleId>) =
         host.engine.bundles.keys().partition(|id| host.engine.swarm.needed_len(**id) == 0);
     let links = |host: &Host, bundle: BundleId| -> BTreeSet<LinkId> {

@@ -46,9 +46,7 @@ async fn what_is_in_the_store_is_shared_in_the_bundles_of_a_plan_that_brings_not
     let digests = [stored.identity.into(), wanted.identity.into()];
     host.fetch(ALICE, &digests);
     let other = Package::new(3);
-    for informed in host.plan(&digests, &[&[&stored], &[&wanted, &other]]) {
-        host.tell(informed);
-    }
+    host.answer(&digests, &[&[&stored], &[&wanted, &other]]);
     assert_eq!(host.served(host.bundle_of(1)), [0, 1]);
     assert_eq!(host.engine.bundles.len(), 2);
 }
@@ -65,9 +63,7 @@ async fn what_was_damaged_in_the_store_is_not_given() {
         let wanted = Package::new(2);
         let digests = [stored.identity.into(), wanted.identity.into()];
         host.fetch(ALICE, &digests);
-        for informed in host.plan(&digests, &[&[&stored], &[&wanted, &Package::new(3)]]) {
-            host.tell(informed);
-        }
+        host.answer(&digests, &[&[&stored], &[&wanted, &Package::new(3)]]);
         let bundle = host.bundle_of(1);
         let blocks = [(0, 16_384), (1, 0)].map(|(piece, begin)| Block { piece, begin, len: 7_000 });
         for block in blocks {
@@ -96,9 +92,7 @@ async fn a_download_goes_on_in_the_new_home_of_its_package() {
         let mut host = Host::new();
         let digest = package.identity.into();
         host.fetch(ALICE, &[digest]);
-        for informed in host.plan(&[digest], &[&[&package]]) {
-            host.tell(informed);
-        }
+        host.answer(&[digest], &[&[&package]]);
         let old = host.bundle_of(1);
         host.brings(&package, (old, 0), &[0]);
         assert_eq!(host.served(old), [0]);
@@ -108,9 +102,7 @@ async fn a_download_goes_on_in_the_new_home_of_its_package() {
         host.engine.heard_of_moves(old, 1);
         host.engine.heard_of_moves(old, 1);
         assert_eq!(host.engine.plans.len(), 1, "it is asked once");
-        for informed in host.plan(&[digest], &[&packages]) {
-            host.tell(informed);
-        }
+        host.answer(&[digest], &[&packages]);
         let new = host.bundle_of(2);
         assert_eq!((host.downloaded_in(&package), host.served(new)), (new, vec![first_piece]));
         assert!(!host.engine.bundles.contains_key(&old), "there is nothing left to do in the old one");
@@ -131,15 +123,11 @@ async fn an_old_home_is_left_once_those_in_it_have_had_time_to_follow() {
         host.add(&stored, stored.sha512()).await;
         let digests = [stored.identity.into(), wanted.identity.into()];
         host.fetch(ALICE, &digests);
-        for informed in host.plan(&digests, &[&[&stored], &[&wanted, &Package::new(3)]]) {
-            host.tell(informed);
-        }
+        host.answer(&digests, &[&[&stored], &[&wanted, &Package::new(3)]]);
         let old = host.bundle_of(1);
         host.engine.heard_of_moves(old, 1);
         let new: &[&[&Package]] = if is_found { &[&[&stored, &Package::new(4), &wanted]] } else { &[] };
-        for informed in host.plan(&[stored.identity.into()], new) {
-            host.tell(informed);
-        }
+        host.answer(&[stored.identity.into()], new);
         host.engine.heard_of_moves(old, 1);
         assert!(host.engine.bundles.contains_key(&old), "at first it is shared in both");
         let followed = host.engine.bundles.get_mut(&old).and_then(|bundle| bundle.followed.as_mut()).unwrap();
@@ -155,9 +143,7 @@ async fn a_home_that_is_not_found_is_looked_for_again() {
     let mut host = Host::new();
     let digest = package.identity.into();
     host.fetch(ALICE, &[digest]);
-    for informed in host.plan(&[digest], &[&[&package]]) {
-        host.tell(informed);
-    }
+    host.answer(&[digest], &[&[&package]]);
     let bundle = host.bundle_of(1);
     host.engine.heard_of_moves(bundle, 1);
     let plan = PlanId(host.engine.next_plan - 1);
