@@ -14,6 +14,7 @@ use crate::bencode;
 use crate::digest::abridged;
 use crate::identity::{InfoHash, PeerId};
 use crate::peers::{self, CompactPeers};
+use crate::report::Report;
 
 /// The most swarms that one POST may name: an agent that seeds more than this announces in turns.
 pub const BATCH_SWARMS_MAX: usize = 1024;
@@ -301,6 +302,9 @@ pub struct BatchAnnounce {
     /// Whether the agent reads [`CompactPeers`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compact: bool,
+    /// What it has to say of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
 }
 
 /// One swarm of a [`BatchAnnounce`].
@@ -365,6 +369,10 @@ pub struct BatchAnswer {
     pub interval: u32,
     /// One answer for each swarm that was named, in that order.
     pub swarms: Vec<SwarmAnswer>,
+    /// After how many seconds the agent may report again. A service that does not say so keeps no accounts, and is told
+    /// nothing more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_after: Option<u32>,
 }
 
 /// The answer for one swarm.
@@ -475,7 +483,7 @@ mod tests {
             let swarms = swarms.into_iter().map(|(hash, left, event, wanted, lease)| SwarmAnnounce {
                 info_hash: InfoHash(hash), left, event, wanted, lease,
             }).collect();
-            let batch = BatchAnnounce { version: 1, peer_id: PeerId(peer_id), port, swarms, compact };
+            let batch = BatchAnnounce { version: 1, peer_id: PeerId(peer_id), port, swarms, compact, report: None };
             let json = serde_json::to_vec(&batch).expect("encodes");
             prop_assert_eq!(serde_json::from_slice::<BatchAnnounce>(&json).expect("parses"), batch);
         }

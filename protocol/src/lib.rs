@@ -19,6 +19,7 @@ pub mod networks;
 pub mod path;
 pub mod peers;
 pub mod plan;
+pub mod report;
 pub mod set;
 pub mod socket;
 pub mod wire;

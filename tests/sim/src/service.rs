@@ -299,7 +299,7 @@ impl Service {
     }
 
     fn count_answer(&mut self, swarms: Vec<SwarmAnswer>) -> u64 {
-        let answer = BatchAnswer { version: 1, interval: 60, swarms };
+        let answer = BatchAnswer { version: 1, interval: 60, swarms, report_after: None };
         let len = serde_json::to_vec(&answer).map_or(0, |json| json.len() as u64) + HEAD_LEN;
         self.announce_len += len;
         self.announces += 1;

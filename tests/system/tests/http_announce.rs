@@ -224,6 +224,7 @@ fn batch(port: u16, name: u8, swarms: &[InfoHash]) -> BatchAnnounce {
         port,
         swarms: swarms.iter().map(swarm).collect(),
         compact: false,
+        report: None,
     }
 }
 

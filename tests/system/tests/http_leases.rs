@@ -49,7 +49,14 @@ fn pieces(ranges: &[PieceRange]) -> BTreeSet<u32> {
 
 fn announce(swarm: InfoHash, host: u8, event: Option<Event>, wish: Option<LeaseWish>) -> BatchAnnounce {
     let swarm = SwarmAnnounce { info_hash: swarm, left: 1, event, wanted: Some(0), lease: wish };
-    BatchAnnounce { version: 1, peer_id: name(host), port: port(host), swarms: vec![swarm], compact: true }
+    BatchAnnounce {
+        version: 1,
+        peer_id: name(host),
+        port: port(host),
+        swarms: vec![swarm],
+        compact: true,
+        report: None,
+    }
 }
 
 /// What the host is told that it holds after it has said this.

@@ -63,8 +63,14 @@ fn an_announce_says_who_fetches_first_copies_now() {
     let is_second_hand = || {
         let host = "10.2.0.1";
         let swarm = SwarmAnnounce { info_hash, left: 1, event: None, wanted: Some(0), lease: None };
-        let batch =
-            BatchAnnounce { version: 1, peer_id: name(host), port: PORT, swarms: vec![swarm], compact: true };
+        let batch = BatchAnnounce {
+            version: 1,
+            peer_id: name(host),
+            port: PORT,
+            swarms: vec![swarm],
+            compact: true,
+            report: None,
+        };
         let body = serde_json::to_vec(&batch).expect("an announce");
         let answer = post(&site, host, "/pkgtorrent/v1/announce", body);
         let answer: BatchAnswer = serde_json::from_str(&answer).expect("an answer");

@@ -241,6 +241,7 @@ impl Engine {
             port: port.unwrap_or(0),
             swarms,
             compact: true,
+            report: None,
         }
     }
 

@@ -129,7 +129,8 @@ pub(super) async fn post(
             }
         });
     }
-    let answer = BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms };
+    let answer =
+        BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms, report_after: None };
     let body = serde_json::to_vec(&answer).map_err(|_| HttpError::Internal)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
