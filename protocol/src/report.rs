@@ -4,9 +4,11 @@
 //! but time. Installs are told one by one, each by a number, so that one that is told twice counts once.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::Sources;
 use crate::set::SetDigest;
 
 /// The most installs of one report: those of a script that installs packages one by one. Of more only the number is told.
@@ -29,6 +31,23 @@ pub struct Ledger {
     pub store: u64,
     /// Bytes that other hosts got.
     pub sent: u64,
+}
+
+impl AddAssign for Ledger {
+    fn add_assign(&mut self, more: Self) {
+        let Self { origin, near, far, store, sent } = more;
+        self.origin = self.origin.saturating_add(origin);
+        self.near = self.near.saturating_add(near);
+        self.far = self.far.saturating_add(far);
+        self.store = self.store.saturating_add(store);
+        self.sent = self.sent.saturating_add(sent);
+    }
+}
+
+impl From<Ledger> for Sources {
+    fn from(Ledger { origin, near, far, store, .. }: Ledger) -> Self {
+        Self { peers: near.saturating_add(far), origin, store }
+    }
 }
 
 /// What a host tells.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::Sources;
 use crate::digest::{PackageDigest, Sha256Digest};
+use crate::report::{InstallReport, Ledger};
 
 /// The version of the forms in this module.
 pub const VERSION: u32 = 1;
@@ -81,6 +82,9 @@ pub enum Request {
     Taken {
         /// The package.
         index: usize,
+        /// Why it is not in place, if it is not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed: Option<String>,
     },
     /// What was passed does not match its digest.
     Rejected {
@@ -164,6 +168,10 @@ pub struct AgentStatus {
     /// How many bytes other hosts got.
     #[serde(default)]
     pub sent: u64,
+    /// The bytes of this run, those of peers by whether they are in this host's site.
+    pub ledger: Ledger,
+    /// The install that ended last.
+    pub last_install: Option<InstallReport>,
     /// What else it said to other hosts, and they to it.
     #[serde(default)]
     pub messages: Traffic,

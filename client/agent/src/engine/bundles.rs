@@ -17,6 +17,7 @@ use super::announcing::ranges;
 use super::event::Task;
 use super::following::Followed;
 use super::pieces::Assembling;
+use super::setback::Setback;
 use super::{Engine, WantedState};
 use crate::origin::{CheckedBundle, CheckedPlan, Info, PlanError, info, read_info};
 use crate::peer::{Command, InfoError};
@@ -379,10 +380,10 @@ impl Engine {
             Err(error) => {
                 bundle.info_asked = InfoAsked::Nobody;
                 let joining = std::mem::take(&mut bundle.joining);
-                let reason = error.to_string();
-                tracing::warn!("{} packages are left to the package manager: {reason}", joining.len());
+                let setback = Setback::no_plan(error.to_string());
+                tracing::warn!("{} packages are left to the package manager: {error}", joining.len());
                 for (digest, _) in joining {
-                    self.fail(&digest, &reason);
+                    self.fail(&digest, &setback);
                 }
                 self.leave_if_unused(id);
             }
@@ -395,8 +396,8 @@ impl Engine {
         while let Some((digest, file)) =
             self.bundles.get_mut(&id).and_then(|bundle| bundle.joining.pop_front())
         {
-            if let Err(reason) = self.start_download(id, digest, file) {
-                self.fail(&digest, &reason);
+            if let Err(setback) = self.start_download(id, digest, file) {
+                self.fail(&digest, &setback);
             }
         }
         self.leave_if_unused(id);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pkgtorrent_protocol::control::Sources;
 use pkgtorrent_protocol::layout::Extent;
 use pkgtorrent_protocol::metainfo::BundleInfo;
+use pkgtorrent_protocol::report::{FallbackReason, Ledger};
 use pkgtorrent_protocol::socket::Answer;
 use pkgtorrent_protocol::{Algorithm, PackageDigest, PieceLen, Sha256Digest};
 use pkgtorrent_swarm::{
@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use super::event::{Sealed, Task, is_alias};
 use super::passing::from_store;
 use super::request::Errand;
+use super::setback::Setback;
 use super::{Engine, PROGRESS_INTERVAL, UNWANTED_GRACE, WantedState};
 use crate::origin::package_url;
 use crate::store::Partial;
@@ -39,7 +40,7 @@ pub(super) struct Download {
     name: String,
     /// The digests under which it is wanted.
     digests: Vec<PackageDigest>,
-    from: Sources,
+    from: Ledger,
     /// Which of its pieces are counted there. Some come twice: a server that knows no ranges sends everything.
     counted: Vec<bool>,
     last_failure: Option<String>,
@@ -62,7 +63,7 @@ pub(super) struct Running {
 impl Download {
     /// What of it is here.
     pub(super) fn done(&self) -> u64 {
-        (self.from.peers + self.from.origin + self.from.store).min(self.extent.size)
+        (self.from.near + self.from.far + self.from.origin + self.from.store).min(self.extent.size)
     }
 
     /// How many bytes this piece of the package adds to what is here of it.
@@ -75,11 +76,18 @@ impl Download {
         self.extent.size.saturating_sub(u64::from(nth) * piece_len).min(piece_len)
     }
 
-    /// A peer brought this piece of it; gives the bytes that it adds.
-    pub(super) fn count_from_peers(&mut self, nth: u32) -> u64 {
+    /// Peers brought this piece of it, so much of it from other sites; gives the bytes that it adds.
+    pub(super) fn count_from_peers(&mut self, nth: u32, far: u64) -> Ledger {
         let bytes = self.count(nth);
-        self.from.peers += bytes;
-        bytes
+        let far = far.min(bytes);
+        let from = Ledger { near: bytes - far, far, ..Ledger::default() };
+        self.from += from;
+        from
+    }
+
+    /// The digests under which it is wanted.
+    pub(super) fn digests(&self) -> &[PackageDigest] {
+        &self.digests
     }
 
     pub(super) fn bundle(&self) -> BundleId {
@@ -120,21 +128,21 @@ impl Engine {
         id: BundleId,
         digest: PackageDigest,
         file: u32,
-    ) -> Result<(), String> {
+    ) -> Result<(), Setback> {
         let Some(wanted) = self.wanted.get(&digest) else { return Ok(()) };
         let (size, name) = (wanted.size, wanted.name.clone());
         let Some(info) = self.bundles.get(&id).and_then(|bundle| bundle.info.clone()) else { return Ok(()) };
         let extents = info.layout().extents();
-        let index = extents
-            .binary_search_by_key(&file, |extent| extent.file)
-            .map_err(|_| format!("the plan names file {file} of its bundle, which is no package"))?;
+        let index = extents.binary_search_by_key(&file, |extent| extent.file).map_err(|_| {
+            Setback::no_plan(format!("the plan names file {file} of its bundle, which is no package"))
+        })?;
         let (extent, package) = (extents[index], &info.packages()[index]);
         if extent.size != size {
-            return Err(format!("the service has it with {} bytes, not {size}", extent.size));
+            return Err(Setback::wrong(format!("the service has it with {} bytes, not {size}", extent.size)));
         }
         let identity = package.identity;
         if digest.identity().is_some_and(|asked| asked != identity) {
-            return Err(format!("the plan names {identity} for it"));
+            return Err(Setback::wrong(format!("the plan names {identity} for it")));
         }
         if let Some(wanted) = self.wanted.get_mut(&digest) {
             wanted.state = WantedState::Downloading(identity);
@@ -148,7 +156,7 @@ impl Engine {
             download.digests.push(digest);
             return Ok(());
         }
-        let partial = self.store.begin(identity, size, &self.needs()).map_err(|error| error.to_string())?;
+        let partial = self.store.begin(identity, size, &self.needs())?;
         // Below the number of a bundle's files, which is a u32.
         let file = FileIndex(index as u32);
         let download = Download {
@@ -159,7 +167,7 @@ impl Engine {
             partial: partial.clone(),
             name,
             digests: vec![digest],
-            from: Sources::default(),
+            from: Ledger::default(),
             counted: vec![false; extent.pieces as usize],
             last_failure: None,
             told: 0,
@@ -197,8 +205,8 @@ impl Engine {
         let pieces = match result {
             Ok(pieces) => pieces,
             Err(error) => {
-                let reason = format!("what is there of it cannot be read: {error}");
-                return self.give_up(identity, &reason, false);
+                let setback = Setback::of_disk("what is there of it cannot be read", &error);
+                return self.give_up(identity, &setback, false);
             }
         };
         let (bundle, file, first) = (download.bundle, download.file, download.extent.first_piece);
@@ -232,8 +240,8 @@ impl Engine {
                 Action::AskTracker { bundle, wish } => self.wish(bundle, wish),
                 Action::GiveUp { bundle, file, reason } => {
                     if let Some(identity) = self.identity_of(bundle, file) {
-                        let reason = self.describe(reason, identity);
-                        self.give_up(identity, &reason, true);
+                        let setback = self.describe(reason, identity);
+                        self.give_up(identity, &setback, true);
                     }
                 }
                 action => self.act_on_link(&action),
@@ -287,9 +295,9 @@ impl Engine {
         for (piece, is_right) in pieces {
             if let Some(download) = self.download_of(partial) {
                 if is_right {
-                    let bytes = download.count(piece - first_piece);
-                    download.from.origin += bytes;
-                    self.received.origin += bytes;
+                    let from = Ledger { origin: download.count(piece - first_piece), ..Ledger::default() };
+                    download.from += from;
+                    self.credit(&partial.identity(), from);
                 } else {
                     download.last_failure = Some(format!("piece {piece} does not match its hash"));
                 }
@@ -314,13 +322,13 @@ impl Engine {
     /// Once all of a package is here, what came twice cannot be written any more, and need not.
     pub(super) fn cannot_write(&mut self, identity: Sha256Digest, error: &std::io::Error) {
         if self.downloads.get(&identity).is_some_and(|download| download.done() < download.size()) {
-            self.give_up(identity, &format!("it cannot be written: {error}"), false);
+            self.give_up(identity, &Setback::of_disk("it cannot be written", error), false);
         }
     }
 
     /// Why a package is given up, with what its last request met. One that no request was made for hears what befell the
     /// others, for which its source was given up.
-    fn describe(&self, reason: GiveUpReason, identity: Sha256Digest) -> String {
+    fn describe(&self, reason: GiveUpReason, identity: Sha256Digest) -> Setback {
         let of_package = self.downloads.get(&identity).and_then(|download| download.last_failure.as_ref());
         let of_source = match reason {
             GiveUpReason::NoSource { last: Some(last) } => {
@@ -328,10 +336,15 @@ impl Engine {
             }
             _ => None,
         };
-        match of_package.or(of_source.and_then(|seed| seed.last_failure.as_ref())) {
+        let text = match of_package.or(of_source.and_then(|seed| seed.last_failure.as_ref())) {
             Some(last) => format!("{reason}: {last}"),
             None => reason.to_string(),
-        }
+        };
+        let kind = match reason {
+            GiveUpReason::NoSource { .. } | GiveUpReason::Attempts { .. } => FallbackReason::NotBrought,
+            GiveUpReason::DigestMismatch => FallbackReason::Wrong,
+        };
+        Setback::new(kind, text)
     }
 
     /// A request is over.
@@ -398,14 +411,14 @@ impl Engine {
             Ok(Sealed::Whole(digests)) => digests,
             Ok(Sealed::Mismatch) => {
                 let (bundle, file) = (download.bundle, download.file);
-                download.from = Sources::default();
+                download.from = Ledger::default();
                 download.counted.fill(false);
                 download.is_again = true;
                 download.last_failure = Some("its pieces match their hashes, the whole does not".into());
                 return self.tell_swarm(SwarmEvent::DigestMismatch { bundle, file });
             }
             Err(error) => {
-                return self.give_up(identity, &format!("it cannot be kept: {error}"), false);
+                return self.give_up(identity, &Setback::of_disk("it cannot be kept", &error), false);
             }
         };
         let Some(download) = self.downloads.remove(&identity) else { return };
@@ -429,18 +442,18 @@ impl Engine {
             self.arrived_whole(digest, identity, from);
         }
         for digest in wrong {
-            self.fail(&digest, "what the service has for it is another package");
+            self.fail(&digest, &Setback::wrong("what the service has for it is another package"));
         }
     }
 
     /// A package cannot be had.
-    pub(super) fn give_up(&mut self, identity: Sha256Digest, reason: &str, keep: bool) {
+    pub(super) fn give_up(&mut self, identity: Sha256Digest, setback: &Setback, keep: bool) {
         let Some(download) = self.downloads.remove(&identity) else { return };
-        tracing::warn!("{} is left to the package manager: {reason}", download.name);
+        tracing::warn!("{} is left to the package manager: {}", download.name, setback.text);
         self.store.abandon(&identity, keep);
         self.forget_file(download.bundle, download.file);
         for digest in download.digests {
-            self.fail(&digest, reason);
+            self.fail(&digest, setback);
         }
     }
 
@@ -475,7 +488,8 @@ impl Engine {
             let Some(download) = self.downloads.get_mut(&identity) else { continue };
             download.digests.retain(|other| *other != digest);
             if download.digests.is_empty() {
-                self.give_up(identity, "nobody waits for it", true);
+                let setback = Setback::new(FallbackReason::Interrupted, "nobody waits for it");
+                self.give_up(identity, &setback, true);
             }
         }
     }

@@ -202,7 +202,7 @@ impl Engine {
 
     /// A block has left for a peer.
     pub(super) fn given(&mut self, link: LinkId, block: Block) {
-        self.sent += u64::from(block.len);
+        self.ledger.sent += u64::from(block.len);
         self.tell_swarm(SwarmEvent::Sent { link, block });
     }
 

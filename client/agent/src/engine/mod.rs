@@ -20,6 +20,7 @@ mod downloads;
 mod event;
 mod following;
 mod giving;
+mod installs;
 mod lifetime;
 mod network;
 mod passing;
@@ -27,6 +28,7 @@ mod pieces;
 mod plans;
 mod request;
 mod session;
+mod setback;
 mod sharing;
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pkgtorrent_protocol::control::Sources;
+use pkgtorrent_protocol::report::Ledger;
 use pkgtorrent_protocol::socket::{ALIVE_INTERVAL, Answer, Need, Request};
 use pkgtorrent_protocol::{HostGroup, InfoHash, PackageDigest, PeerId, Sha256Digest};
 use pkgtorrent_swarm::{BundleId, RequestId, Swarm};
@@ -50,11 +52,13 @@ use self::bundles::{Bundle, WebSeed};
 use self::downloads::{Download, Running};
 use self::event::{PlanId, Task, TaskEvent};
 use self::giving::OpenPackages;
+use self::installs::Installs;
 use self::lifetime::Lifetime;
 use self::network::Network;
 use self::plans::{PlanAsked, Slow};
 use self::request::{UNWRITTEN_KIB_MAX, Yard};
 use self::session::{Session, Sessions};
+use self::setback::Setback;
 use self::sharing::Sharing;
 use crate::origin::Http;
 use crate::peer::{self, Peers};
@@ -122,9 +126,9 @@ pub struct Engine {
     network: Network,
     trackers: Vec<Tracker>,
     random: Pcg64Mcg,
-    received: Sources,
-    /// How many bytes other hosts got from this one.
-    sent: u64,
+    installs: Installs,
+    /// Where the bytes of this run came from, and how many went to others.
+    ledger: Ledger,
     started: Instant,
     ticked: Instant,
     progress_told: Instant,
@@ -200,8 +204,8 @@ impl Engine {
             network: Network::new(peers, peer_id, port, settings.peers.connections_max),
             trackers: Vec::new(),
             random: Pcg64Mcg::new(u128::from(seed)),
-            received: Sources::default(),
-            sent: 0,
+            installs: Installs::new(now),
+            ledger: Ledger::default(),
             started: now,
             ticked: now,
             progress_told: now,
@@ -255,7 +259,7 @@ impl Engine {
     fn wake_at(&self) -> Instant {
         // Counted from the last time: events that come more often than this must not put it off for ever.
         let mut wake = self.ticked + TICK_INTERVAL;
-        let due = self.announce_at().into_iter().chain(self.info_at());
+        let due = self.announce_at().into_iter().chain(self.info_at()).chain(self.watch_at());
         wake = due.fold(wake, Instant::min);
         if !self.downloads.is_empty() {
             wake = wake.min(self.progress_told + PROGRESS_INTERVAL);
@@ -296,7 +300,7 @@ impl Engine {
     fn asked(&mut self, id: SessionId, request: Request, file: Option<std::os::fd::OwnedFd>) {
         match request {
             Request::Fetch { services, wants, needs } => self.fetch(id, services, &wants, needs),
-            Request::Taken { index } => self.taken(id, index),
+            Request::Taken { index, failed } => self.taken(id, index, failed),
             Request::Rejected { index } => self.rejected(id, index),
             Request::Add { index, digest } => self.add(id, index, digest, file),
             Request::Status => self.say_status(id),
@@ -337,6 +341,7 @@ impl Engine {
         self.ticked = now;
         let actions = self.swarm.handle(pkgtorrent_swarm::Event::Tick, self.now());
         self.act(actions);
+        self.watch_installs(now);
         self.drop_unwanted(now);
         self.leave_shared();
         self.look_at_hours();
@@ -362,22 +367,11 @@ impl Engine {
     fn closed(&mut self, id: SessionId) {
         let now = Instant::now();
         self.lifetime.disconnected(now);
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(mut session) = self.sessions.remove(&id) else { return };
         for identity in session.pinned() {
             self.store.unpin(&identity);
         }
-        let (packages, bytes) = session.asked_for();
-        if packages > 0 {
-            tracing::info!(
-                uid = session.caller.uid,
-                "{} of {packages} packages ({bytes} bytes) passed: {} bytes from peers, {} from the origin, {} from the store; {} failed",
-                session.placed,
-                session.received.peers,
-                session.received.origin,
-                session.received.store,
-                session.failed,
-            );
-        }
+        self.interrupt_install(&mut session);
         for wanted in self.wanted.values_mut() {
             wanted.waiters.retain(|(waiter, _)| *waiter != id);
             if wanted.waiters.is_empty() && wanted.unwanted_since.is_none() {
@@ -394,12 +388,12 @@ impl Engine {
     }
 
     /// A want is not to be had: everyone who waits for it is told.
-    fn fail(&mut self, digest: &PackageDigest, reason: &str) {
+    fn fail(&mut self, digest: &PackageDigest, setback: &Setback) {
         let Some(wanted) = self.wanted.remove(digest) else { return };
-        tracing::debug!("{}: {reason}", wanted.name);
+        tracing::debug!("{}: {}", wanted.name, setback.text);
         for (id, index) in wanted.waiters {
             if let Some(session) = self.sessions.get_mut(&id) {
-                session.fail(index, reason.to_owned());
+                session.fail(index, setback);
             }
             self.end_if_over(id);
         }
@@ -411,6 +405,7 @@ impl Engine {
             && !session.is_waiting()
         {
             session.send(Answer::End, None);
+            self.end_install(id);
         }
     }
 }

@@ -61,6 +61,8 @@ pub(super) struct Link {
     info_hash: InfoHash,
     pub(super) bundle: BundleId,
     address: SocketAddr,
+    /// It is in another site, as the swarm was told.
+    pub(super) is_far: bool,
     client: String,
     /// We made it.
     pub(super) is_dialled: bool,
@@ -236,6 +238,7 @@ impl Engine {
             info_hash,
             bundle: id,
             address,
+            is_far: false,
             client: String::new(),
             is_dialled: hello.is_dialled,
             is_linked,
@@ -256,9 +259,10 @@ impl Engine {
         if self.network.links.get(&link).is_some_and(|link| !link.peer_id.0.starts_with(OWN_MAKE)) {
             self.tell_swarm(SwarmEvent::Foreign { link });
         }
-        let address = self.network.links.get(&link).map(|link| link.address);
-        let is_far = |bundle: &Bundle| address.is_some_and(|address| bundle.is_far(address.ip()));
+        let Some(to) = self.network.links.get_mut(&link) else { return };
+        let is_far = |bundle: &Bundle| bundle.is_far(to.address.ip());
         if self.bundles.get(&bundle).is_some_and(is_far) {
+            to.is_far = true;
             self.tell_swarm(SwarmEvent::Far { link });
         }
     }

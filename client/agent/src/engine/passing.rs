@@ -2,20 +2,21 @@
 
 use std::time::Instant;
 
-use pkgtorrent_protocol::control::Sources;
+use pkgtorrent_protocol::report::Ledger;
 use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
 
 use super::event::Task;
+use super::setback::Setback;
 use super::{Engine, SessionId};
 
 /// What is said of a package that was there already.
-pub(super) fn from_store(size: u64) -> Sources {
-    Sources { store: size, ..Sources::default() }
+pub(super) fn from_store(size: u64) -> Ledger {
+    Ledger { store: size, ..Ledger::default() }
 }
 
 impl Engine {
     /// A package that is wanted by this digest is in the store.
-    pub(super) fn arrived_whole(&mut self, digest: &PackageDigest, identity: Sha256Digest, from: Sources) {
+    pub(super) fn arrived_whole(&mut self, digest: &PackageDigest, identity: Sha256Digest, from: Ledger) {
         let Some(wanted) = self.wanted.remove(digest) else { return };
         self.lifetime.used(Instant::now());
         let size = wanted.size;
@@ -28,12 +29,12 @@ impl Engine {
     }
 
     /// A package is in the store, and this command waits for it.
-    pub(super) fn whole_for(&mut self, id: SessionId, index: usize, identity: Sha256Digest, from: Sources) {
+    pub(super) fn whole_for(&mut self, id: SessionId, index: usize, identity: Sha256Digest, from: Ledger) {
         if let Some(session) = self.sessions.get_mut(&id)
             && session.whole(index, identity, from)
         {
             self.store.pin(&identity);
-            self.received.store += from.store;
+            self.ledger.store += from.store;
         }
     }
 
@@ -60,15 +61,15 @@ impl Engine {
         let is_first = session.wrong(index);
         match session.open_want(index).cloned() {
             Some(want) if is_first => self.fetch_again(id, index, &want),
-            _ => session.fail(index, reason.to_owned()),
+            _ => session.fail(index, &Setback::other(reason)),
         }
         self.end_if_over(id);
     }
 
     /// A command is done with a package.
-    pub(super) fn taken(&mut self, id: SessionId, index: usize) {
+    pub(super) fn taken(&mut self, id: SessionId, index: usize, failed: Option<String>) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if let Some(identity) = session.taken(index) {
+        if let Some(identity) = session.taken(index, failed) {
             self.store.unpin(&identity);
             self.pass_on(id);
             self.end_if_over(id);
@@ -108,7 +109,7 @@ impl Engine {
         if session.wrong(index) && !is_right {
             self.fetch_again(id, index, &want);
         } else {
-            session.fail(index, "what is there does not match its digest".into());
+            session.fail(index, &Setback::wrong("what is there does not match its digest"));
         }
         self.end_if_over(id);
     }

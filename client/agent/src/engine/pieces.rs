@@ -17,10 +17,17 @@ const WRONG_MAX: usize = 4;
 /// Pieces of one bundle that are not whole yet.
 #[derive(Debug, Default)]
 pub(super) struct Assembling {
-    pieces: BTreeMap<u32, Vec<u8>>,
-    /// The block that the swarm is being told of.
-    in_hand: Option<(Block, Bytes)>,
+    pieces: BTreeMap<u32, Unfinished>,
+    /// The block that the swarm is being told of, and whether it is from another site.
+    in_hand: Option<(Block, Bytes, bool)>,
     wrong: BTreeMap<u32, Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Unfinished {
+    bytes: Vec<u8>,
+    /// How many of them came from other sites.
+    far: u64,
 }
 
 /// A piece that was put together, after it was checked.
@@ -31,6 +38,8 @@ pub(crate) struct Assembled {
     /// The first piece of its package in this bundle.
     pub(crate) first_piece: u32,
     pub(crate) partial: Partial,
+    /// How many bytes of it came from other sites.
+    pub(crate) far: u64,
     pub(crate) result: Judgement,
 }
 
@@ -48,8 +57,9 @@ pub(crate) enum Judgement {
 impl Engine {
     /// A block came from a peer. The swarm says whether it is of use.
     pub(super) fn block_came(&mut self, id: BundleId, link: LinkId, block: Block, data: Bytes) {
+        let is_far = self.network.links.get(&link).is_some_and(|link| link.is_far);
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
-        bundle.assembling.in_hand = Some((block, data));
+        bundle.assembling.in_hand = Some((block, data, is_far));
         self.tell_swarm(SwarmEvent::Arrived { link, block });
         if let Some(bundle) = self.bundles.get_mut(&id) {
             bundle.assembling.in_hand = None;
@@ -60,13 +70,12 @@ impl Engine {
     pub(super) fn keep(&mut self, id: BundleId, block: Block) {
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
         let Some(info) = &bundle.info else { return };
-        let Some((_, data)) = bundle.assembling.in_hand.take().filter(|(in_hand, _)| *in_hand == block)
-        else {
-            return;
-        };
+        let in_hand = bundle.assembling.in_hand.take();
+        let Some((_, data, is_far)) = in_hand.filter(|(in_hand, ..)| *in_hand == block) else { return };
         let piece_len = info.layout().piece_len().bytes() as usize;
-        let bytes =
-            bundle.assembling.pieces.entry(block.piece).or_insert_with(|| Vec::with_capacity(piece_len));
+        let unfinished = || Unfinished { bytes: Vec::with_capacity(piece_len), far: 0 };
+        let Unfinished { bytes, far } =
+            bundle.assembling.pieces.entry(block.piece).or_insert_with(unfinished);
         let (begin, end) = (block.begin as usize, block.begin as usize + data.len());
         // The swarm keeps nothing that lies outside of a piece.
         if end > piece_len {
@@ -76,6 +85,7 @@ impl Engine {
             bytes.resize(end, 0);
         }
         bytes[begin..end].copy_from_slice(&data);
+        *far += if is_far { data.len() as u64 } else { 0 };
     }
 
     /// What was kept of a piece is of no use.
@@ -89,9 +99,8 @@ impl Engine {
     pub(super) fn check(&mut self, id: BundleId, piece: u32) {
         let Some((identity, first_piece)) = self.package_of(id, piece) else { return };
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
-        let (Some(info), Some(bytes)) = (bundle.info.clone(), bundle.assembling.pieces.remove(&piece)) else {
-            return;
-        };
+        let unfinished = bundle.assembling.pieces.remove(&piece);
+        let (Some(info), Some(Unfinished { bytes, far })) = (bundle.info.clone(), unfinished) else { return };
         let Some(download) = self.downloads.get(&identity) else { return };
         let partial = download.partial().clone();
         let before = bundle.assembling.wrong.remove(&piece);
@@ -112,7 +121,7 @@ impl Engine {
                 // The first wrong copy is the one that several peers may have sent.
                 Judgement::Wrong(before.unwrap_or(bytes))
             };
-            let assembled = Assembled { bundle: id, piece, first_piece, partial, result };
+            let assembled = Assembled { bundle: id, piece, first_piece, partial, far, result };
             let _ = events.blocking_send(Task::Assembled(assembled).into());
         });
     }
@@ -128,12 +137,12 @@ impl Engine {
 
     /// A piece was checked.
     pub(super) fn assembled(&mut self, assembled: Assembled) {
-        let Assembled { bundle, piece, first_piece, partial, result } = assembled;
+        let Assembled { bundle, piece, first_piece, partial, far, result } = assembled;
         let event = match result {
             Judgement::Right { wrong } => {
                 if let Some(download) = self.download_of(&partial) {
-                    let bytes = download.count_from_peers(piece - first_piece);
-                    self.received.peers += bytes;
+                    let from = download.count_from_peers(piece - first_piece, far);
+                    self.credit(&partial.identity(), from);
                 }
                 self.came_before_move(&partial, bundle, first_piece, piece);
                 SwarmEvent::PieceVerified { bundle, piece, wrong }

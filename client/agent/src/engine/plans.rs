@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use pkgtorrent_protocol::PackageDigest;
 use pkgtorrent_protocol::PackageSet;
 use pkgtorrent_protocol::plan::AskerQuery;
+use pkgtorrent_protocol::report::FallbackReason;
 use pkgtorrent_protocol::socket::{Answer, Need, Want};
 use pkgtorrent_swarm::BundleId;
 
 use super::event::{PlanId, Task};
+use super::setback::Setback;
 use super::{Engine, SessionId, Wanted, WantedState};
 use crate::origin::{CheckedPlan, PlanError, ServiceUrl, ask};
 
@@ -74,7 +76,7 @@ impl Engine {
             None => return,
         };
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.fail(index, reason);
+            session.fail(index, &Setback::wrong(reason));
         }
     }
 
@@ -101,11 +103,14 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(url) = session.services.get(service).cloned() else {
             for (index, _) in wants {
-                session.fail(index, "no service was named for it".into());
+                session.fail(index, &Setback::no_plan("no service was named for it"));
             }
             return;
         };
         let set = session.set_of(service);
+        if let Ok(set) = PackageSet::new(set.clone()) {
+            self.set_is_asked_for(id, set.digest());
+        }
         let plan = PlanId(self.next_plan);
         self.next_plan += 1;
         let mut is_new = false;
@@ -122,7 +127,7 @@ impl Engine {
                 self.plans.insert(plan, asked);
                 self.spawn_question(plan, service_url, set, self.asker());
             }
-            Err(reason) => self.fail_plan(plan, &reason),
+            Err(reason) => self.fail_plan(plan, &Setback::no_plan(reason)),
         }
     }
 
@@ -172,17 +177,21 @@ impl Engine {
 
     /// Enters a waiter for a digest. True if nobody had wanted it before, so that this plan is the one to find it.
     fn wait_for(&mut self, id: SessionId, index: usize, want: &Want, plan: PlanId) -> bool {
-        let reason = match self.wanted.get_mut(&want.digest) {
+        let setback = match self.wanted.get_mut(&want.digest) {
             Some(wanted) if wanted.size == want.size => {
                 wanted.waiters.push((id, index));
                 wanted.unwanted_since = None;
                 return wanted.state == WantedState::Planning(plan);
             }
             Some(wanted) => {
-                format!("somebody else wants the same digest with {} bytes, not {}", wanted.size, want.size)
+                let size = wanted.size;
+                Setback::wrong(format!(
+                    "somebody else wants the same digest with {size} bytes, not {}",
+                    want.size
+                ))
             }
             None if want.size == 0 || want.size > PACKAGE_LEN_MAX => {
-                format!("{} bytes is no size that a package can have", want.size)
+                Setback::other(format!("{} bytes is no size that a package can have", want.size))
             }
             None => {
                 let wanted = Wanted {
@@ -197,7 +206,7 @@ impl Engine {
             }
         };
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.fail(index, reason);
+            session.fail(index, &setback);
         }
         false
     }
@@ -213,12 +222,12 @@ impl Engine {
         let plan = match result {
             Ok(plan) => plan,
             Err(error) => {
-                let reason = error.to_string();
+                let setback = Setback::no_plan(error.to_string());
                 self.rest_if_slow(asked.service, &error, took);
                 if let Some(bundle) = asked.following {
                     self.not_followed(bundle);
                 }
-                self.fail_plan(id, &reason);
+                self.fail_plan(id, &setback);
                 return;
             }
         };
@@ -240,7 +249,7 @@ impl Engine {
             }
         }
         self.share_for(&plan, &asked);
-        self.fail_plan(id, "the service does not have it");
+        self.fail_plan(id, &Setback::new(FallbackReason::Unknown, "the service does not have it"));
     }
 
     /// A command has gone while a service still thought about its packages: the package manager's patience is over, and
@@ -257,7 +266,7 @@ impl Engine {
             let Some(asked) = self.plans.get(&id) else { continue };
             let (service, waited) = (asked.service.clone(), asked.since.elapsed().as_secs());
             self.leave_alone(service.clone(), format!("{service}: no answer within {waited} s"));
-            self.fail_plan(id, "nobody waits for the service's answer");
+            self.fail_plan(id, &Setback::no_plan("nobody waits for the service's answer"));
         }
     }
 
@@ -281,7 +290,7 @@ impl Engine {
     }
 
     /// Whatever this plan was to find, and did not, is failed.
-    fn fail_plan(&mut self, id: PlanId, reason: &str) {
+    fn fail_plan(&mut self, id: PlanId, setback: &Setback) {
         let state = WantedState::Planning(id);
         let lost: Vec<PackageDigest> = self
             .wanted
@@ -290,10 +299,10 @@ impl Engine {
             .map(|(digest, _)| *digest)
             .collect();
         if !lost.is_empty() {
-            tracing::warn!("{} packages are left to the package manager: {reason}", lost.len());
+            tracing::warn!("{} packages are left to the package manager: {}", lost.len(), setback.text);
         }
         for digest in lost {
-            self.fail(&digest, reason);
+            self.fail(&digest, setback);
         }
     }
 }

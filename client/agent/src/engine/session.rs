@@ -4,13 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use pkgtorrent_protocol::control::Sources;
+use pkgtorrent_protocol::report::{FallbackReason, Ledger};
 use pkgtorrent_protocol::set::SET_PACKAGES_MAX;
 use pkgtorrent_protocol::socket::{Answer, Need, PASSED_MAX, Want};
 use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
 use tokio::sync::mpsc;
 
 use super::event::{Caller, Outgoing};
+use super::installs::Install;
+use super::setback::Setback;
 
 /// The most answers that wait for a command to read them: for each package of the largest set one that it is whole, one
 /// after it was rejected and one that it failed, and a little around. The queue takes memory only for what is in it.
@@ -41,9 +43,8 @@ pub(crate) struct Session {
     all_bytes: u64,
     passing: VecDeque<usize>,
     passed: usize,
-    pub(crate) received: Sources,
-    pub(crate) placed: usize,
-    pub(crate) failed: usize,
+    /// What it cost so far, while anything of it is open.
+    pub(crate) install: Option<Install>,
     /// What it passed for the store and waits for.
     pub(crate) adding: VecDeque<Addition>,
     pub(crate) is_adding: bool,
@@ -74,9 +75,9 @@ enum WantState {
     /// It is being looked for or downloaded.
     Waiting,
     /// It is in the store, pinned there, and will be passed.
-    Whole(Sha256Digest, Sources),
+    Whole(Sha256Digest, Ledger),
     /// It was passed, and the command has not said what became of it.
-    Passed(Sha256Digest, Sources),
+    Passed(Sha256Digest, Ledger),
     /// It was taken, or failed.
     Over,
 }
@@ -94,9 +95,7 @@ impl Session {
             all_bytes: 0,
             passing: VecDeque::new(),
             passed: 0,
-            received: Sources::default(),
-            placed: 0,
-            failed: 0,
+            install: None,
             adding: VecDeque::new(),
             is_adding: false,
             is_gone: false,
@@ -114,6 +113,7 @@ impl Session {
             return Err("the set has too many packages");
         }
         self.open = wants.len();
+        self.install = (self.open > 0).then(|| Install::new(self.open));
         self.open_bytes = wants.iter().fold(0, |sum, want| sum.saturating_add(want.size));
         self.all_bytes = self.open_bytes;
         self.needs = needs;
@@ -135,9 +135,9 @@ impl Session {
         self.open > 0
     }
 
-    /// How many packages it asked for, and their bytes.
-    pub(crate) fn asked_for(&self) -> (usize, u64) {
-        (self.wants.len(), self.all_bytes)
+    /// How many packages it waits for.
+    pub(crate) fn open(&self) -> usize {
+        self.open
     }
 
     /// What must stay free for it: the copies only of those packages that are not in place yet.
@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// A package is in the store and pinned. It will be passed as soon as it may. False if nobody waits for it here.
-    pub(crate) fn whole(&mut self, index: usize, identity: Sha256Digest, from: Sources) -> bool {
+    pub(crate) fn whole(&mut self, index: usize, identity: Sha256Digest, from: Ledger) -> bool {
         match self.wants.get_mut(index) {
             Some(wanting) if wanting.state == WantState::Waiting => {
                 wanting.state = WantState::Whole(identity, from);
@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// The next package that may be passed.
-    pub(crate) fn next_to_pass(&mut self) -> Option<(usize, Sha256Digest, Sources)> {
+    pub(crate) fn next_to_pass(&mut self) -> Option<(usize, Sha256Digest, Ledger)> {
         if self.passed >= PASSED_MAX {
             return None;
         }
@@ -175,10 +175,10 @@ impl Session {
     }
 
     /// Passes a package's open file.
-    pub(crate) fn pass(&mut self, index: usize, identity: Sha256Digest, from: Sources, file: File) {
+    pub(crate) fn pass(&mut self, index: usize, identity: Sha256Digest, from: Ledger, file: File) {
         self.wants[index].state = WantState::Passed(identity, from);
         self.passed += 1;
-        self.send(Answer::Whole { index, from }, Some(file));
+        self.send(Answer::Whole { index, from: from.into() }, Some(file));
     }
 
     /// The package could not be passed after all: it is waited for again.
@@ -191,13 +191,16 @@ impl Session {
         !std::mem::replace(&mut self.wants[index].was_wrong, true)
     }
 
-    /// The command is done with a package that was passed; gives its identity, whose pin is to be taken away.
-    pub(crate) fn taken(&mut self, index: usize) -> Option<Sha256Digest> {
+    /// The command is done with a package that was passed, and has put it into its place unless that failed; gives its
+    /// identity, whose pin is to be taken away.
+    pub(crate) fn taken(&mut self, index: usize, failed: Option<String>) -> Option<Sha256Digest> {
         let (identity, from) = self.no_longer_passed(index)?;
-        self.received.peers += from.peers;
-        self.received.origin += from.origin;
-        self.received.store += from.store;
-        self.placed += 1;
+        if let Some(install) = &mut self.install {
+            match failed {
+                None => install.placed(from),
+                Some(reason) => install.left(&Setback::new(FallbackReason::NotPlaced, reason)),
+            }
+        }
         self.close(index);
         Some(identity)
     }
@@ -209,7 +212,7 @@ impl Session {
         Some(identity)
     }
 
-    fn no_longer_passed(&mut self, index: usize) -> Option<(Sha256Digest, Sources)> {
+    fn no_longer_passed(&mut self, index: usize) -> Option<(Sha256Digest, Ledger)> {
         match self.wants.get(index)?.state {
             WantState::Passed(identity, from) => {
                 self.passed -= 1;
@@ -220,11 +223,13 @@ impl Session {
     }
 
     /// A package cannot be had.
-    pub(crate) fn fail(&mut self, index: usize, reason: String) {
+    pub(crate) fn fail(&mut self, index: usize, setback: &Setback) {
         if self.wants.get(index).is_some_and(|wanting| wanting.state == WantState::Waiting) {
-            self.failed += 1;
+            if let Some(install) = &mut self.install {
+                install.left(setback);
+            }
             self.close(index);
-            self.send(Answer::Failed { index, reason }, None);
+            self.send(Answer::Failed { index, reason: setback.text.clone() }, None);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod connections;
 mod following;
+mod installs;
 
 use std::fs::{self, File};
 use std::io::{Seek, Write};

@@ -100,7 +100,7 @@ impl Agent {
                 Answer::Whole { index, from } => {
                     sum.peers += from.peers;
                     sum.origin += from.origin;
-                    connection.send(&Request::Taken { index })?;
+                    connection.send(&Request::Taken { index, failed: None })?;
                 }
                 Answer::Failed { reason, .. } => bail!("an agent could not fetch a package: {reason}"),
                 Answer::End => return Ok(sum),

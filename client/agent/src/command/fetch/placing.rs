@@ -66,8 +66,9 @@ fn work(passed: &Mutex<Receiver<Passed>>, agent: &Sender, report: &Report) {
         let want = passed.want;
         // A bug in placing costs a package, not the transaction.
         let answer = catch_unwind(AssertUnwindSafe(|| place_one(&passed, report))).unwrap_or_else(|_| {
-            report.failed(passed.index, "placing it failed in an unexpected way");
-            Request::Taken { index: want }
+            let reason = "placing it failed in an unexpected way";
+            report.failed(passed.index, reason);
+            Request::Taken { index: want, failed: Some(reason.into()) }
         });
         drop(passed);
         // When the agent is gone, whoever reads its answers sees that as well.
@@ -79,10 +80,15 @@ fn work(passed: &Mutex<Receiver<Passed>>, agent: &Sender, report: &Report) {
 fn place_one(passed: &Passed, report: &Report) -> Request {
     let Passed { want, index, package, from, file } = passed;
     match place(file, Path::new(&package.dest), &package.digest, package.size) {
-        Ok(_) => report.placed(*index, *from),
+        Ok(_) => {
+            report.placed(*index, *from);
+            Request::Taken { index: *want, failed: None }
+        }
         // The agent fetches it once more, or says that it failed.
-        Err(error) if error.is_the_sources() => return Request::Rejected { index: *want },
-        Err(error) => report.failed(*index, &error.to_string()),
+        Err(error) if error.is_the_sources() => Request::Rejected { index: *want },
+        Err(error) => {
+            report.failed(*index, &error.to_string());
+            Request::Taken { index: *want, failed: Some(error.to_string()) }
+        }
     }
-    Request::Taken { index: *want }
 }

@@ -110,7 +110,7 @@ async fn a_download_goes_on_in_the_new_home_of_its_package() {
         host.brings(&package, (old, 0), &[1]);
         host.until(|task| matches!(task, Task::Sealed { .. })).await;
         assert_eq!(host.served(new), [first_piece, first_piece + 1]);
-        assert_eq!(host.engine.received.origin, 40_000);
+        assert_eq!(host.engine.ledger.origin, 40_000);
         assert!(host.said(ALICE).iter().any(|answer| matches!(answer, Answer::Whole { .. })));
     }
 }
