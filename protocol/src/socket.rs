@@ -263,7 +263,7 @@ pub enum Answer {
     /// One package of the store.
     Stored(StoredPackage),
     /// The agent.
-    Status(AgentStatus),
+    Status(Box<AgentStatus>),
     /// The last line.
     End,
 }

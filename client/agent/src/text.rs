@@ -29,6 +29,16 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
+/// The beginning of a text, of so many bytes at most.
+#[must_use]
+pub fn beginning(text: &str, len_max: usize) -> &str {
+    let mut end = text.len().min(len_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -152,7 +152,7 @@ fn it_says_where_it_is_and_ends_when_told() {
         assert!(text.contains(shown), "{shown:?}: {text}");
     }
     let log = agent.log();
-    assert!(log.contains("1 of 1 packages (300000 bytes) passed"), "{log}");
+    assert!(log.contains("1 of 1 packages placed"), "{log}");
 
     agent.stop();
     for name in ["agent.pid", "agent.sock"] {

@@ -162,7 +162,7 @@ impl Engine {
             ends_in: self.lifetime.left(now, self.shares_until()).as_secs(),
             upload_limit: self.upload_limit(),
         };
-        session.send(Answer::Status(status), None);
+        session.send(Answer::Status(Box::new(status)), None);
     }
 
     /// A command that brought files has gone, as the package manager's shim does: its files are taken in nevertheless.

@@ -15,7 +15,8 @@ use pkgtorrent_protocol::{SetDigest, Sha256Digest};
 use self::waiting::Watch;
 use super::session::Session;
 use super::setback::Setback;
-use super::{Engine, SessionId};
+use super::{Caller, Engine, SessionId};
+use crate::text::beginning;
 
 /// How many installs wait to be reported: those of a script that installs packages one by one between two reports that
 /// are some minutes apart. Of older ones the number is kept.
@@ -63,7 +64,7 @@ impl Install {
         let fallback = self.fallbacks.entry(*reason).or_insert_with(|| Fallback {
             reason: *reason,
             packages: 0,
-            example: text[..text.floor_char_boundary(TEXT_LEN_MAX)].to_owned(),
+            example: beginning(text, TEXT_LEN_MAX).to_owned(),
         });
         fallback.packages += 1;
         self.has_moved = true;
@@ -113,10 +114,10 @@ impl Installs {
         Self { next: 1, ended: VecDeque::new(), left_out: 0, last: None, watch: Watch::new(now) }
     }
 
-    fn end(&mut self, install: &Install) {
+    fn end(&mut self, install: &Install, caller: Caller) {
         let report = install.report(self.next);
         self.next += 1;
-        tracing::info!("{}", in_words(&report));
+        tracing::info!(uid = caller.uid, "{}", in_words(&report));
         if self.ended.len() == ENDED_MAX {
             self.ended.pop_front();
             self.left_out = self.left_out.saturating_add(1);
@@ -176,8 +177,9 @@ impl Engine {
 
     /// Nothing of an install is open any more.
     pub(super) fn end_install(&mut self, id: SessionId) {
-        if let Some(install) = self.sessions.get_mut(&id).and_then(|session| session.install.take()) {
-            self.installs.end(&install);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if let Some(install) = session.install.take() {
+            self.installs.end(&install, session.caller);
         }
     }
 
@@ -188,6 +190,6 @@ impl Engine {
         for _ in 0..session.open() {
             install.left(&setback);
         }
-        self.installs.end(&install);
+        self.installs.end(&install, session.caller);
     }
 }
