@@ -19,6 +19,7 @@ mod fingerprint;
 mod flights;
 mod http;
 mod idle;
+mod live;
 mod metering;
 mod packages;
 mod planner;
@@ -26,6 +27,7 @@ mod rate;
 mod registry;
 pub mod reload;
 mod root;
+mod searching;
 pub mod settings;
 mod state;
 mod tidying;
@@ -36,7 +38,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, Service as _};
 use actix_web::web::Data;
@@ -47,11 +49,13 @@ use catalog::Scanner;
 pub use check::check;
 use http::{Connection, Service};
 use idle::{AnsweringBody, Watched};
+use live::LiveSwarms;
 use metering::Sent;
 use packages::Packages;
 use planner::Planner;
 use registry::{Busy, RegistryHandle};
 use root::Root;
+use searching::Searching;
 use settings::Settings;
 use state::State;
 pub use state::StateError;
@@ -135,10 +139,19 @@ pub async fn run(
     let planner = Planner::new(Arc::clone(&packages), registry.clone(), Arc::clone(&state));
     let scanner = Scanner::new(root, Arc::clone(&state), settings.build_threads);
     let rescan_interval = settings.rescan_interval;
-    let ready = false.into();
-    let settings = ArcSwap::from_pointee(settings);
-    let service =
-        Data::new(Service { settings, state, packages, planner, registry, metrics, web_seed, ready });
+    let service = Data::new(Service {
+        settings: ArcSwap::from_pointee(settings),
+        live: LiveSwarms::new(registry.clone()),
+        searching: Searching::default(),
+        started: Instant::now(),
+        ready: false.into(),
+        state,
+        packages,
+        planner,
+        registry,
+        metrics,
+        web_seed,
+    });
 
     let end = Arc::new(AtomicBool::new(false));
     let scanning = {

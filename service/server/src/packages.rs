@@ -233,7 +233,7 @@ impl Packages {
     }
 
     /// All digests by which a package may be listed.
-    fn digests(&self, identity: Sha256Digest) -> Vec<PackageDigest> {
+    pub(crate) fn digests(&self, identity: Sha256Digest) -> Vec<PackageDigest> {
         let aliases = self.aliases.read().unwrap_or_else(PoisonError::into_inner);
         let others = aliases.aliases_of.get(&identity).into_iter().flatten();
         std::iter::once(identity.into()).chain(others.copied()).collect()

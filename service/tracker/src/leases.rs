@@ -192,6 +192,27 @@ impl Leases {
         self.hosts.values().map(|host| host.held as usize).sum()
     }
 
+    /// How many hosts have reported each piece, as far as a byte counts. Empty before anybody has asked.
+    pub(crate) fn copies(&self) -> &[u8] {
+        &self.copies
+    }
+
+    /// How many pieces are free.
+    pub(crate) fn free(&self) -> u32 {
+        self.free
+    }
+
+    /// All that is leased, ascending.
+    pub(crate) fn leased_ranges(&self) -> impl Iterator<Item = PieceRange> + '_ {
+        self.stretches.iter().map(|(&start, stretch)| (start, stretch.end - start))
+    }
+
+    /// How many leased pieces nobody has.
+    pub(crate) fn first_copies(&self) -> u32 {
+        let ranges = self.stretches.iter().map(|(&start, stretch)| Range { start, end: stretch.end });
+        ranges.map(|range| self.unreported_len(range)).sum()
+    }
+
     fn begin(&mut self, pieces: u32) {
         if self.copies.is_empty() {
             let pieces = pieces.min(BUNDLE_PIECES_MAX);

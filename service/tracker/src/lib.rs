@@ -26,6 +26,7 @@ mod swarm;
 mod swarms;
 mod sweep;
 mod tracker;
+mod views;
 mod walk;
 
 pub use announce::{Announce, Asker, Event, Introduction, Lease, LeaseQuestion, Refusal, SwarmCount};
@@ -36,5 +37,5 @@ pub use lid::LidCounts;
 pub use networks::default_peer_networks;
 pub use settings::Settings;
 pub use sites::{SITES_MAX, Sites, SitesError};
-pub use swarms::SwarmOverview;
 pub use tracker::{Expired, Stats, Tracker};
+pub use views::{FirstCopies, SitePeers, SwarmOverview, SwarmView};

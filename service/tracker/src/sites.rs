@@ -67,6 +67,8 @@ pub(crate) enum Distance {
 /// All sites. Without any, nothing is known of distances.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sites {
+    /// Their names, in this order.
+    names: Vec<String>,
     /// The networks of each site, which are in the order of their names.
     networks: Vec<Vec<IpNet>>,
     /// Every network with its site, by its first address: no two overlap.
@@ -119,7 +121,9 @@ impl Sites {
             let (a, b) = (id(a)?, id(b)?);
             pairs.extend([(a, b), (b, a)]);
         }
-        Ok(Self { networks, by_address, links: pairs, origin: origin.map(id).transpose()? })
+        let origin = origin.map(id).transpose()?;
+        let names = sites.keys().cloned().collect();
+        Ok(Self { names, networks, by_address, links: pairs, origin })
     }
 
     /// Whether none are configured.
@@ -138,6 +142,11 @@ impl Sites {
     #[must_use]
     pub fn networks_around(&self, ip: IpAddr) -> &[IpNet] {
         self.networks.get(usize::from(self.of(ip.to_canonical()).0)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a site is called; none of where hosts are that no site has.
+    pub(crate) fn name(&self, site: SiteId) -> Option<&str> {
+        self.names.get(usize::from(site.0)).map(String::as_str)
     }
 
     pub(crate) fn distance(&self, a: SiteId, b: SiteId) -> Distance {

@@ -61,7 +61,7 @@ impl Local {
     }
 
     /// How many have not everything, and how many do.
-    fn count(&self) -> (usize, usize) {
+    pub(crate) fn count(&self) -> (usize, usize) {
         let [v4_incomplete, v4_complete, v6_incomplete, v6_complete] = self.pool_lens();
         (v4_incomplete + v6_incomplete, v4_complete + v6_complete)
     }

@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use crate::sites::SiteId;
 use crate::swarm::{Contact, POOLS, Swarm};
 use crate::sweep::Cursor;
+use crate::views::SwarmOverview;
 use crate::walk::below;
 
 mod moving;
@@ -28,15 +29,6 @@ const MIN_INTERVAL_DIVISOR: u32 = 2;
 /// Intervals are up to one part in so many longer than asked for: a quarter spreads a fleet that started in one second
 /// over a quarter of a minute at its first announce, and over the whole minute within a few.
 const JITTER_DIVISOR: u32 = 4;
-
-/// One swarm in a list for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SwarmOverview {
-    /// Which swarm.
-    pub info_hash: InfoHash,
-    /// Its numbers.
-    pub count: SwarmCount,
-}
 
 /// The swarms. That of an evicted bundle leaves an empty one in its slot, which the next bundle takes over: so slots
 /// never move, and the sweep's place stays right.
@@ -303,8 +295,7 @@ impl Swarms {
             swarms.truncate(swarms_max);
         }
         swarms.sort_unstable_by_key(rank);
-        let overview = |swarm: &Swarm| SwarmOverview { info_hash: swarm.info_hash, count: swarm.count() };
-        swarms.into_iter().map(overview).collect()
+        swarms.into_iter().map(SwarmOverview::of).collect()
     }
 
     /// The moment since which a peer must have announced to be handed out.

@@ -10,7 +10,8 @@ use crate::homes::{Bundler, HomePackage, Homes, Share};
 use crate::leases::LeaseCounts;
 use crate::lid::LidCounts;
 use crate::settings::Settings;
-use crate::swarms::{SwarmOverview, Swarms};
+use crate::swarms::Swarms;
+use crate::views::{SwarmOverview, SwarmView};
 
 /// Every swarm, peer and home that a service knows.
 ///
@@ -206,6 +207,12 @@ impl Tracker {
         shares
     }
 
+    /// The home of a package, live or dead.
+    #[must_use]
+    pub fn home_of(&self, identity: &Sha256Digest) -> Option<InfoHash> {
+        self.homes.home_of(identity)
+    }
+
     /// The home of a package, if it is one that some peer has all of: who cannot get the package elsewhere gets it there.
     #[must_use]
     pub fn seeded_home(&self, identity: &Sha256Digest) -> Option<InfoHash> {
@@ -282,6 +289,12 @@ impl Tracker {
         self.swarms.busiest(swarms_max)
     }
 
+    /// One swarm with its sites and pieces, for people as well; `None` when it is not known.
+    #[must_use]
+    pub fn view(&self, info_hash: &InfoHash) -> Option<SwarmView> {
+        self.swarms.get(info_hash).map(|swarm| SwarmView::of(swarm, &self.swarms.settings.sites))
+    }
+
     fn forget_swarms_of_dropped(&mut self) {
         for info_hash in self.homes.dropped() {
             self.swarms.remove(info_hash);
@@ -291,11 +304,6 @@ impl Tracker {
 
 #[cfg(test)]
 impl Tracker {
-    /// The home of a package, live or dead.
-    pub(crate) fn home_of(&self, identity: &Sha256Digest) -> Option<InfoHash> {
-        self.homes.home_of(identity)
-    }
-
     /// Panics unless bundles and swarms are the same, and each side is right in itself.
     pub(crate) fn check_invariants(&self) {
         self.swarms.check_invariants();

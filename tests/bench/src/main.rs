@@ -52,6 +52,8 @@ enum Figure {
     Seen,
     /// Sets whose packages live in twenty of five thousand homes.
     Homes,
+    /// The service's page in Chromium, with five thousand live swarms.
+    Page,
     /// Plans of known sets.
     Plans,
     /// Announces, pure and over HTTP.
@@ -119,6 +121,7 @@ impl Figure {
             Self::Build => "build",
             Self::Seen => "seen",
             Self::Homes => "homes",
+            Self::Page => "page",
             Self::Plans => "plans",
             Self::Tracker => "tracker",
             Self::Catalog => "catalog",
@@ -157,6 +160,7 @@ impl Figure {
             Self::Build => figures::build::measure(bench, board),
             Self::Seen => figures::seen::measure(bench, board),
             Self::Homes => figures::homes::measure(bench, board),
+            Self::Page => figures::page::measure(bench, board),
             Self::Plans => figures::plans::measure(bench, board),
             Self::Tracker => figures::tracker::measure(bench, board),
             Self::Catalog => figures::catalog::measure(bench, board),

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod ask;
+pub mod browser;
 pub mod disk;
 pub mod dnf;
 pub mod fake_agent;
@@ -27,6 +28,7 @@ pub mod trial;
 pub mod user;
 
 pub use agent::Agent;
+pub use browser::Browser;
 pub use disk::Disk;
 pub use dnf::Host;
 pub use fleet_host::FleetHost;

@@ -63,6 +63,10 @@ fn paths_take_their_methods_and_name_them_to_others() {
         ("/healthz".into(), read),
         ("/metrics".into(), read),
         ("/pkgtorrent/".into(), read),
+        (format!("/pkgtorrent/bundles/{bundle}"), read),
+        ("/pkgtorrent/packages".into(), read),
+        ("/pkgtorrent/api/v1/swarms".into(), read),
+        ("/pkgtorrent/api/v1/openapi.json".into(), read),
         ("/repo/large.rpm".into(), read),
         ("/repo/repodata/repomd.xml".into(), read),
         ("/nothing/here".into(), read),
@@ -97,6 +101,7 @@ fn head_says_what_get_says_and_sends_no_body() {
         "/repo/repodata/repomd.xml".into(),
         "/healthz".into(),
         "/pkgtorrent/".into(),
+        "/pkgtorrent/api/v1/openapi.json".into(),
         "/nothing".into(),
         format!("{}sets/{NOBODY}", ask::PREFIX),
     ];

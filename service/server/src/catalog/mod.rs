@@ -63,6 +63,8 @@ pub(crate) struct Catalog {
     repositories: Vec<Arc<Repository>>,
     /// Every package with a file, as (repository, index in its listing), sorted by digest.
     order: Vec<(u32, u32)>,
+    /// The bytes of all of these.
+    bytes: u64,
     /// Differs from every other snapshot's.
     generation: u64,
 }
@@ -77,9 +79,11 @@ impl Catalog {
                 }
             }
         }
-        let mut catalog = Self { repositories, order: Vec::new(), generation };
+        let mut catalog = Self { repositories, order: Vec::new(), bytes: 0, generation };
         order.sort_by_key(|&entry| catalog.listed(entry).map(|listed| listed.digest));
         order.shrink_to_fit();
+        let listed = order.iter().filter_map(|&entry| catalog.listed(entry));
+        catalog.bytes = listed.map(|listed| listed.size).sum();
         catalog.order = order;
         catalog
     }
@@ -110,7 +114,18 @@ impl Catalog {
 
     /// The bytes of all packages.
     pub(crate) fn bytes(&self) -> u64 {
-        self.order.iter().filter_map(|&entry| self.listed(entry)).map(|listed| listed.size).sum()
+        self.bytes
+    }
+
+    /// Every package whose path contains this text, or whose digest begins with it. The text is in lower case.
+    pub(crate) fn search(&self, text: &str) -> Vec<Located> {
+        let located = |&(r, i): &(u32, u32)| {
+            let repository = &self.repositories[r as usize];
+            let listed = repository.listed.get(i as usize)?;
+            let is_wanted = repository.has_in_path(listed, text) || begins_with(&listed.digest, text);
+            is_wanted.then(|| repository.located(i as usize))?
+        };
+        self.order.iter().filter_map(located).collect()
     }
 
     /// The repositories' directories, none for the packages outside of any, and how many packages each lists.
@@ -135,7 +150,24 @@ impl Catalog {
     }
 }
 
+/// Whether a digest begins so, with its algorithm or without.
+fn begins_with(digest: &PackageDigest, text: &str) -> bool {
+    let has_only_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match text.split_once(':') {
+        Some((algorithm, hex)) => algorithm == digest.algorithm().name() && begins_with(digest, hex),
+        None => {
+            has_only_hex(text)
+                && digest.to_string().split(':').nth(1).is_some_and(|hex| hex.starts_with(text))
+        }
+    }
+}
+
 impl Repository {
+    fn has_in_path(&self, listed: &ListedPackage, text: &str) -> bool {
+        let path = format!("/{}", self.directory.join(&*listed.path).display());
+        path.to_ascii_lowercase().contains(text)
+    }
+
     fn located(&self, index: usize) -> Option<Located> {
         let listed = self.listed.get(index)?;
         let fingerprint = (*self.files.get(index)?)?;
@@ -188,5 +220,28 @@ mod tests {
         assert_eq!(paths(3), [""; 0]);
         assert_eq!(paths(9), [""; 0]);
         assert_eq!((catalog.packages(), catalog.missing(), catalog.bytes()), (4, 1, 20));
+    }
+
+    #[test]
+    fn packages_are_found_by_path_and_digest() {
+        let catalog = Catalog::new(
+            vec![repository("Fedora", &[(1, true), (2, false)]), repository("b", &[(0x1f, true)])],
+            1,
+        );
+        let paths =
+            |text| catalog.search(text).iter().map(|l| l.path.display().to_string()).collect::<Vec<_>>();
+        let (first, other) = ("Fedora/1.rpm", "b/31.rpm");
+        for (text, found) in [
+            ("", vec![first, other]),
+            ("/fedora/", vec![first]),
+            ("31.rpm", vec![other]),
+            ("1f1f", vec![other]),
+            ("sha256:0101", vec![first]),
+            ("sha1:0101", vec![]),
+            ("2.rpm", vec![]),
+            ("0202", vec![]),
+        ] {
+            assert_eq!(paths(text), found, "{text}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The contract's table of paths, one file for each kind of endpoint.
 
 mod announce;
+mod api;
 mod error;
 mod file;
 mod mirror;
@@ -16,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use actix_web::http::Method;
 use actix_web::web::{self, Data};
@@ -26,10 +28,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::body::Pace;
 use crate::idle::{Answering, Watched};
+use crate::live::LiveSwarms;
 use crate::metering::Sent;
 use crate::packages::Packages;
 use crate::planner::Planner;
 use crate::registry::RegistryHandle;
+use crate::searching::Searching;
 use crate::settings::Settings;
 use crate::state::State;
 use error::HttpError;
@@ -50,6 +54,12 @@ pub(crate) struct Service {
     pub(crate) web_seed: Arc<Sent>,
     /// Whether the first scan is done.
     pub(crate) ready: AtomicBool,
+    /// When this run began.
+    pub(crate) started: Instant,
+    /// What swarms there are, for people.
+    pub(crate) live: Arc<LiveSwarms>,
+    /// Searches for people.
+    pub(crate) searching: Searching,
 }
 
 impl Service {
@@ -102,9 +112,14 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(only(web::resource("/scrape"), get_and_head(announce::scrape)))
         .service(only(web::resource("/healthz"), get_and_head(status::healthz)))
         .service(only(web::resource("/metrics"), get_and_head(status::metrics)))
-        .service(only(web::resource([PREFIX.to_owned(), format!("{PREFIX}/")]), get_and_head(page::get)))
+        .configure(for_people)
         .service(only(web::resource(format!("{PREFIX}/{{tail:.*}}")), get_and_head(nothing)))
         .default_service(web::to(mirror::any));
+}
+
+/// What people look at, and programs in their place: the page and the API behind it.
+pub(crate) fn for_people(config: &mut web::ServiceConfig) {
+    config.configure(api::configure).configure(page::configure);
 }
 
 async fn nothing() -> Result<HttpResponse, HttpError> {

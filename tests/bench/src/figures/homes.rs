@@ -14,7 +14,7 @@ use crate::sample::{Sample, Unit};
 use crate::scoreboard::{Scoreboard, Target};
 
 /// How many packages have their home together.
-const PACKAGES_PER_HOME: usize = 20;
+pub(super) const PACKAGES_PER_HOME: usize = 20;
 
 /// How many groups a set has packages of.
 const GROUPS_PER_SET: usize = 20;
@@ -46,7 +46,7 @@ pub(crate) fn measure(bench: &Bench, board: &mut Scoreboard) -> anyhow::Result<(
 }
 
 /// Gives every group a home, and a host that shares it.
-fn settle(service: SocketAddr, groups: &[&[PackageDigest]]) -> anyhow::Result<()> {
+pub(super) fn settle(service: SocketAddr, groups: &[&[PackageDigest]]) -> anyhow::Result<()> {
     let mut connection = Connection::open(service)?;
     for (number, group) in groups.iter().enumerate() {
         let request = ask::set_request(group, Some((port(number), peer_id(number))));

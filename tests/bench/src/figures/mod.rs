@@ -8,6 +8,7 @@ pub(crate) mod fleet5k;
 pub(crate) mod homes;
 pub(crate) mod host;
 pub(crate) mod idle;
+pub(crate) mod page;
 pub(crate) mod pair;
 pub(crate) mod place;
 pub(crate) mod plans;
