@@ -27,6 +27,12 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         inner.values.get(key).map(|(value, _)| value.clone())
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        *inner = Inner { values: HashMap::new(), order: VecDeque::new(), weight: 0 };
+    }
+
     /// Keeps a value. One heavier than the limit stays until the next one comes.
     pub(crate) fn put(&self, key: K, value: V, weight: usize) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,5 +67,9 @@ mod tests {
         assert_eq!((cache.get(&"a"), cache.get(&"b"), cache.get(&"c")), (None, Some(2), Some(4)));
         cache.put("huge", 5, 99);
         assert_eq!((cache.get(&"c"), cache.get(&"huge")), (None, Some(5)));
+        cache.clear();
+        assert_eq!(cache.get(&"huge"), None);
+        cache.put("a", 1, 9);
+        assert_eq!(cache.get(&"a"), Some(1), "nothing weighs any more");
     }
 }

@@ -18,6 +18,7 @@ use pkgtorrent_protocol::{FileName, PackageDigest, PieceLen, Sha256Digest};
 use tokio::sync::oneshot;
 
 use crate::blocks::{Hashed, hash_file};
+use crate::cache::Cache;
 use crate::catalog::{Catalog, Located, digest_key, take_digest};
 use crate::fingerprint::{FINGERPRINT_LEN, Fingerprint, Look};
 use crate::flights::{Flight, Flights};
@@ -26,6 +27,13 @@ use crate::state::{Record, Snapshot, State, Table};
 
 /// Damaged files that are remembered, so that they are not read again for every request. Beyond it they are.
 const DAMAGED_MAX: usize = 100_000;
+
+/// What is kept ready of files that were read, in bytes: some 150,000 packages of usual sizes. Others are looked up in the
+/// state, which for a plan of hundreds of packages is most of its time.
+const READY_LEN_MAX: usize = 64 << 20;
+
+/// What such an entry takes beside its path, of which there are two, and its pieces' hashes.
+const READY_ENTRY_LEN: usize = 256;
 
 /// How often a file that changes while it is read is read again.
 const READ_ATTEMPTS: usize = 3;
@@ -93,12 +101,16 @@ pub(crate) struct Reading {
 type ReadingKey = (PathBuf, PackageDigest, PieceLen);
 type ReadingResult = Result<Package, Unusable>;
 
+/// A file as it looked when it was read, and whose bytes it held, with the SHA-1 of every piece.
+type Ready = Cache<(PathBuf, Fingerprint, PieceLen), (Sha256Digest, Arc<[u8]>)>;
+
 /// All packages below the root.
 pub(crate) struct Packages {
     root: Arc<Root>,
     state: Arc<State>,
     catalog: ArcSwap<Catalog>,
     aliases: RwLock<Aliases>,
+    ready: Ready,
     /// What files looked like that turned out not to be what they are listed as.
     damaged: Mutex<HashMap<(PathBuf, PackageDigest), Fingerprint>>,
     readings: Arc<Flights<ReadingKey, ReadingResult>>,
@@ -135,6 +147,7 @@ impl Packages {
             state,
             catalog: ArcSwap::default(),
             aliases: RwLock::new(aliases),
+            ready: Cache::new(READY_LEN_MAX),
             damaged: Mutex::default(),
             readings: Flights::new(),
             queue: Arc::default(),
@@ -286,17 +299,39 @@ impl Packages {
     }
 
     fn stored(&self, stored: &Snapshot, located: &Located, piece_len: PieceLen) -> Option<Package> {
-        let identity = stored_identity(stored, &located.path, &located.fingerprint)?;
+        let key = (located.path.clone(), located.fingerprint, piece_len);
+        let (identity, blocks) = match self.ready.get(&key) {
+            Some(ready) => ready,
+            None => self.look_up(stored, located, key)?,
+        };
         if !self.is_identity_of(&located.listed, identity) {
             return None;
         }
-        let blocks = stored_blocks(stored, &identity, piece_len)?;
+        let name = file_name(&located.path)?;
+        Some(Package { identity, name, size: located.size, piece_len, blocks })
+    }
+
+    fn look_up(
+        &self,
+        stored: &Snapshot,
+        located: &Located,
+        key: (PathBuf, Fingerprint, PieceLen),
+    ) -> Option<(Sha256Digest, Arc<[u8]>)> {
+        let (path, fingerprint, piece_len) = &key;
+        let identity = stored_identity(stored, path, fingerprint)?;
+        let blocks: Arc<[u8]> = stored_blocks(stored, &identity, *piece_len)?.into();
         // A record that was damaged on the disk fits no bundle.
         if blocks.len() as u64 != piece_len.pieces(located.size) * BLOCK_HASH_LEN as u64 {
             return None;
         }
-        let name = file_name(&located.path)?;
-        Some(Package { identity, name, size: located.size, piece_len, blocks: blocks.into() })
+        let len = READY_ENTRY_LEN + 2 * path.as_os_str().len() + blocks.len();
+        self.ready.put(key, (identity, Arc::clone(&blocks)), len);
+        Some((identity, blocks))
+    }
+
+    /// Forgets what is kept ready: records that it is from were dropped.
+    pub(crate) fn forget_ready(&self) {
+        self.ready.clear();
     }
 
     fn is_identity_of(&self, listed: &PackageDigest, identity: Sha256Digest) -> bool {

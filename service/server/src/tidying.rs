@@ -37,6 +37,7 @@ pub(crate) async fn run(service: Data<Service>) {
             let unused = find_unused(&for_round, &bundled, SystemTime::now());
             drop_records(&for_round, unused.intersection(&unused_before));
             for_round.state.flush();
+            for_round.packages.forget_ready();
             for_round.planner.measure_sets();
             unused
         });
