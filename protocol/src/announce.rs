@@ -321,6 +321,9 @@ pub struct SwarmAnnounce {
     /// How many peers it would like; none at all for an announce that is only about leases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<u32>,
+    /// Whether it has just got the last of what it wanted of the bundle.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub served: bool,
     /// What it has to say about leases. Saying anything, nothing but this too, renews those that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseWish>,
@@ -481,7 +484,7 @@ mod tests {
             port in any::<u16>(), peer_id in any::<[u8; 20]>(), compact in any::<bool>(),
         ) {
             let swarms = swarms.into_iter().map(|(hash, left, event, wanted, lease)| SwarmAnnounce {
-                info_hash: InfoHash(hash), left, event, wanted, lease,
+                info_hash: InfoHash(hash), left, event, wanted, served: left == 0, lease,
             }).collect();
             let batch = BatchAnnounce { version: 1, peer_id: PeerId(peer_id), port, swarms, compact, report: None };
             let json = serde_json::to_vec(&batch).expect("encodes");

@@ -149,6 +149,9 @@ pub enum PartReason {
     /// Neither has anything that the other lacks.
     #[error("neither of the two needs anything")]
     Idle,
+    /// It needs nothing, and has given all that it has of what is needed here: another may have the rest.
+    #[error("it has nothing more of what is needed, and needs nothing")]
+    Spent,
     /// It sent wrong bytes: nothing more is taken from this peer, whatever connection it comes on.
     #[error("it sent piece {piece} wrong")]
     Liar {

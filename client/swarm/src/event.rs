@@ -129,6 +129,13 @@ pub enum Event {
         /// The connection.
         link: LinkId,
     },
+    /// Whether a peer will ask for nothing (BEP 21), until it says otherwise.
+    UploadOnly {
+        /// The connection.
+        link: LinkId,
+        /// Whether it does.
+        is_upload_only: bool,
+    },
     /// A peer is in another site. Told once, when the connection is ready.
     Far {
         /// The connection.

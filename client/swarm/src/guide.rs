@@ -249,12 +249,10 @@ impl Crowd {
         self.guide.lease.iter().cloned().flatten().any(|piece| self.served.get(piece))
     }
 
-    /// Whether the tracker was not told of something that this host brought, and will not be by its announce that it has
-    /// everything.
+    /// Whether the tracker was not told of something that this host brought. That it has everything says it as well, but only
+    /// where there are many that have.
     fn has_last_news(&self) -> bool {
-        self.guide.guidance == Guidance::Leases
-            && !self.served.is_complete()
-            && (self.has_news() || self.guide.unleased.count() > 0)
+        self.guide.guidance == Guidance::Leases && (self.has_news() || self.guide.unleased.count() > 0)
     }
 
     /// Whether there is a piece that nobody has, as far as is known, and that is leased to others or nobody.

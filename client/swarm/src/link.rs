@@ -26,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) is_foreign: bool,
     /// It is in another site: its pieces never count as available.
     pub(crate) is_far: bool,
+    /// It will ask for nothing.
+    pub(crate) is_upload_only: bool,
     /// How many pieces it has that are wanted and not here.
     pub(crate) useful: u32,
     /// It answers requests.
@@ -94,6 +96,7 @@ impl Link {
             has: Bitfield::none(pieces),
             is_foreign: false,
             is_far: false,
+            is_upload_only: false,
             useful: 0,
             is_unchoked: false,
             is_interesting: false,

@@ -235,8 +235,32 @@ impl Swarm {
         }
     }
 
-    /// Looks for links that owe something for too long.
+    /// A peer says whether it will ask for anything.
+    pub(crate) fn upload_only(&mut self, id: LinkId, is_upload_only: bool) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.is_upload_only = is_upload_only;
+        }
+    }
+
+    /// Parts with peers of whom nothing is to be expected any more while something is needed: they take the places of
+    /// those that have it.
+    fn part_with_spent(&mut self) {
+        let is_needed =
+            |link: &Link| self.crowds.get(&link.bundle).is_some_and(|crowd| !crowd.needed.is_empty());
+        let is_spent = |link: &Link| {
+            let is_idle = link.asked.is_empty() && link.wants.is_empty() && link.sending == 0;
+            link.is_upload_only && is_idle && link.useful == 0 && !link.has.is_empty() && is_needed(link)
+        };
+        let spent: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| is_spent(link)).map(|(id, _)| *id).collect();
+        for id in spent {
+            self.part(id, PartReason::Spent);
+        }
+    }
+
+    /// Looks for links that owe something for too long, or have nothing more to give.
     pub(crate) fn look_after_links(&mut self) {
+        self.part_with_spent();
         let (now, silence_max) = (self.now, self.settings.silence_max);
         let silent: Vec<LinkId> = self
             .links

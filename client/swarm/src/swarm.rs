@@ -124,6 +124,7 @@ impl Swarm {
             Event::Unguided { bundle } => self.unguided(bundle),
             Event::Linked { link, bundle } => self.linked(link, bundle),
             Event::Foreign { link } => self.foreign(link),
+            Event::UploadOnly { link, is_upload_only } => self.upload_only(link, is_upload_only),
             Event::Far { link } => self.far(link),
             Event::Has { link, pieces } => self.has(link, &pieces),
             Event::Have { link, pieces } => self.have(link, pieces),

@@ -12,7 +12,6 @@ mod moving;
 mod wanting;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use pkgtorrent_protocol::layout::BUNDLE_PIECES_MAX;
@@ -22,6 +21,7 @@ pub use self::grouping::BUNDLE_PACKAGES_MAX;
 use self::grouping::grouped;
 use self::merging::Extent;
 pub(crate) use self::moving::Move;
+use self::wanting::Wanting;
 use crate::hashing::DigestMap;
 use crate::swarms::Swarms;
 
@@ -62,12 +62,12 @@ pub trait Bundler {
 }
 
 /// Where a package lives.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Home {
     bundle: InfoHash,
     pieces: u32,
-    /// When somebody was last given a plan with it, and who.
-    wanted: Option<(Duration, SocketAddr)>,
+    /// Who was last given a plan with it.
+    wanting: Wanting,
 }
 
 struct Bundle {
@@ -267,8 +267,8 @@ impl Homes {
         let formed = self.insert(info_hash, now);
         let (mut arrived, mut left) = (Extent::default(), Vec::new());
         for package in packages {
-            let wanted = self.wanted(&package.identity);
-            let home = Home { bundle: info_hash, pieces: package.pieces, wanted };
+            let wanting = self.wanting(&package.identity);
+            let home = Home { bundle: info_hash, pieces: package.pieces, wanting };
             let former = self.homes.insert(package.identity, home);
             if let Some(former) = former {
                 if former.bundle == info_hash {

@@ -181,30 +181,19 @@ impl Swarms {
         self.get(info_hash).filter(|swarm| swarm.lists(address)).map(|_| address)
     }
 
-    /// Gives those of these hosts that can be called the first places among an asker's peers, up to half of them; see
-    /// [`crate::Tracker::acquaint`].
-    pub(crate) fn prefer(
+    /// Which of a swarm's hosts can be called by one that is told of its peers.
+    pub(crate) fn callable_by(
         &self,
         info_hash: &InfoHash,
-        hosts: Vec<SocketAddr>,
         asker: SocketAddr,
-        peers: &mut Vec<SocketAddr>,
         now: Duration,
-    ) {
-        let (Some(swarm), asker, len) = (self.get(info_hash), canonical(asker), peers.len()) else { return };
+    ) -> impl Fn(&SocketAddr) -> bool + '_ {
+        let (swarm, asker) = (self.get(info_hash), canonical(asker));
         let (site, fresh_since) = (self.settings.sites.of(asker.ip()), self.fresh_since(now));
-        let is_callable = |host: &SocketAddr| {
-            *host != asker && self.settings.sites.of(host.ip()) == site && swarm.is_fresh(*host, fresh_since)
-        };
-        let mut first = Vec::new();
-        for host in hosts {
-            if first.len() < len.div_ceil(2) && !first.contains(&host) && is_callable(&host) {
-                first.push(host);
-            }
+        move |host| {
+            let is_listed = swarm.is_some_and(|swarm| swarm.is_fresh(*host, fresh_since));
+            *host != asker && self.settings.sites.of(host.ip()) == site && is_listed
         }
-        peers.retain(|peer| !first.contains(peer));
-        peers.splice(..0, first);
-        peers.truncate(len);
     }
 
     /// Hears what a listed peer says of leases; see [`crate::Tracker::lease`].

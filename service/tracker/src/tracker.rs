@@ -105,8 +105,8 @@ impl Tracker {
         self.swarms.join(info_hashes, peer_id, address, wanted, now)
     }
 
-    /// Tells a host that is given a plan of those that were given one with the same packages of this bundle, what fewest want
-    /// first: they take the first places among its peers, of which there are no more for that. It is such a host itself from now on, if it is
+    /// Tells a host that is given a plan of those that have the same packages of this bundle, or were given a plan with them, what
+    /// fewest want first: they take the first places among its peers, of which there are no more for that. It is such a host itself from now on, if it is
     /// listed.
     pub fn acquaint(
         &mut self,
@@ -116,10 +116,20 @@ impl Tracker {
         peers: &mut Vec<SocketAddr>,
         now: Duration,
     ) {
-        let wanting = self.homes.wanted_by(info_hash, packages);
-        self.swarms.prefer(info_hash, wanting, address, peers, now);
+        let (len, is_callable) = (peers.len(), self.swarms.callable_by(info_hash, address, now));
+        let first = self.homes.wanted_by(info_hash, packages, len.div_ceil(2), is_callable);
+        peers.retain(|peer| !first.contains(peer));
+        peers.splice(..0, first);
+        peers.truncate(len);
         if let Some(address) = self.swarms.listed(info_hash, address) {
-            self.homes.wants(address, packages, now);
+            self.homes.wants(address, packages);
+        }
+    }
+
+    /// Hears that a peer has all that it wanted of a bundle: who wants the same is told of it from now on.
+    pub fn is_served(&mut self, info_hash: &InfoHash, address: SocketAddr) {
+        if let Some(address) = self.swarms.listed(info_hash, address) {
+            self.homes.is_served(address, info_hash);
         }
     }
 

@@ -97,6 +97,7 @@ impl World {
                     self.host(host).banned.insert(other);
                 }
                 self.hang_up(wire, host);
+                self.dial(host, self.wires[wire as usize].bundle);
             }
             Action::AskTracker { bundle, wish } => {
                 let wished = Happening::Wished { host, bundle: bundle.0, wish: Box::new(wish) };

@@ -92,6 +92,8 @@ pub(crate) enum Said {
     /// The info dictionary is here.
     HasInfo,
     AskInfo,
+    /// It will ask for nothing, as far as it is known by now.
+    UploadOnly,
     Gone,
 }
 
@@ -106,6 +108,7 @@ impl Said {
             // An extension handshake.
             Self::HasInfo => 120,
             Self::AskInfo => 40,
+            Self::UploadOnly => 7,
             Self::Gone => 0,
         }
     }

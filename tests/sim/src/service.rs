@@ -298,6 +298,11 @@ impl Service {
         (told, len)
     }
 
+    /// A host has all that it wanted of a bundle.
+    pub(crate) fn is_served(&mut self, host: u32, bundle: &Bundle) {
+        self.tracker.is_served(&bundle.info_hash, self.address(host));
+    }
+
     fn count_answer(&mut self, swarms: Vec<SwarmAnswer>) -> u64 {
         let answer = BatchAnswer { version: 1, interval: 60, swarms, report_after: None };
         let len = serde_json::to_vec(&answer).map_or(0, |json| json.len() as u64) + HEAD_LEN;

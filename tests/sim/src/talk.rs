@@ -115,12 +115,15 @@ impl World {
         for (end, host) in [(0, from), (1, to)] {
             let Some(part) = self.host(host).part(bundle) else { continue };
             part.wires.push(wire);
-            let (has_info, here) = (part.has_info, part.here.clone());
+            let (has_info, is_over, here) = (part.has_info, part.files_left == 0, part.here.clone());
             if has_info {
                 self.tell_linked(host, wire);
                 self.say(wire, end, Said::HasInfo);
             }
             self.say(wire, end, Said::Has(Box::new(here)));
+            if has_info && is_over {
+                self.say(wire, end, Said::UploadOnly);
+            }
         }
     }
 
@@ -260,6 +263,7 @@ impl World {
             }
             Said::Cancel(block) => self.tell(host, Event::AskCancelled { link, block }),
             Said::Reject(block) => self.tell(host, Event::Rejected { link, block }),
+            Said::UploadOnly => self.tell(host, Event::UploadOnly { link, is_upload_only: true }),
             Said::HasInfo | Said::AskInfo | Said::Gone => {}
         }
     }
@@ -276,6 +280,7 @@ impl World {
                     early.set(piece);
                 }
             }
+            Said::UploadOnly => self.wires[wire as usize].ways[1 - end].is_upload_only = true,
             _ => {}
         }
     }
@@ -367,6 +372,9 @@ impl World {
             if let Some(early) = self.wires[wire as usize].ways[1 - end].early.take() {
                 self.hear(host, wire, Said::Has(early));
             }
+            if self.wires[wire as usize].ways[1 - end].is_upload_only {
+                self.hear(host, wire, Said::UploadOnly);
+            }
         }
     }
 
@@ -452,6 +460,9 @@ impl World {
         let is_completed = occasion == Occasion::Completed;
         let event = is_completed.then_some(pkgtorrent_tracker::Event::Completed);
         let (told, len) = self.service.announce(host, &swarms, event, &self.bundles, self.now);
+        for (bundle, ..) in swarms.iter().filter(|_| is_completed) {
+            self.service.is_served(host, &self.bundles[*bundle as usize]);
+        }
         let at = self.answer_at(host, len);
         for swarm in told {
             self.queue.put(at, Happening::Guided { host, swarm: Box::new(swarm) });

@@ -42,6 +42,8 @@ pub(crate) struct Way {
     pub(crate) haves_rest_until: Time,
     /// What was said to have been here before the receiver knew the bundle's layout.
     pub(crate) early: Option<Box<Bitfield>>,
+    /// The same for that it will ask for nothing.
+    pub(crate) is_upload_only: bool,
 }
 
 impl Wire {

@@ -9,7 +9,7 @@ use pkgtorrent_swarm::{Event, PartReason, SourceId, Swarm};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use crate::happening::{Happening, Occasion, PlannedSwarm};
+use crate::happening::{Happening, Occasion, PlannedSwarm, Said};
 use crate::host::{Host, Part, Place};
 use crate::line::{Downlink, Link, Uplink};
 use crate::origin::Origin;
@@ -197,10 +197,20 @@ impl World {
             place.is_here = is_here;
         }
         it.files_left -= 1;
+        let mut done = Vec::new();
         if let Some(part) = it.part(bundle) {
             part.files_left -= 1;
+            if part.files_left == 0 {
+                done.clone_from(&part.wires);
+            }
         }
-        if it.files_left > 0 {
+        let files_left = it.files_left;
+        for wire in done {
+            let end = self.wires[wire as usize].end_of(host);
+            self.say(wire, end, Said::UploadOnly);
+        }
+        let it = self.host(host);
+        if files_left > 0 {
             return;
         }
         it.done_at = Some(now);

@@ -42,7 +42,8 @@ fn it_comes_back_where_it_was() {
     let (first, second) = (PeerId([b'a'; 20]), PeerId([b'b'; 20]));
     let announce = GetAnnounce { info_hash, peer_id: first, port: 7001, left: 0, event: None, wanted: None };
     assert_eq!(ask::announce(service.addr(), &announce).peers, []);
-    let swarms = vec![SwarmAnnounce { info_hash, left: 5, event: None, wanted: None, lease: None }];
+    let swarms =
+        vec![SwarmAnnounce { info_hash, left: 5, event: None, wanted: None, served: false, lease: None }];
     let batch =
         BatchAnnounce { version: 1, peer_id: second, port: 7002, swarms, compact: false, report: None };
     let answer = format!("{:?}", ask::announce_all(addresses[1], &batch));

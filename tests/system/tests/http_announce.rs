@@ -217,7 +217,14 @@ fn an_answer_has_as_many_peers_as_are_wanted_and_never_more_than_the_limit() {
 }
 
 fn batch(port: u16, name: u8, swarms: &[InfoHash]) -> BatchAnnounce {
-    let swarm = |&info_hash| SwarmAnnounce { info_hash, left: 1, event: None, wanted: None, lease: None };
+    let swarm = |&info_hash| SwarmAnnounce {
+        info_hash,
+        left: 1,
+        event: None,
+        wanted: None,
+        served: false,
+        lease: None,
+    };
     BatchAnnounce {
         version: 1,
         peer_id: PeerId([name; 20]),

@@ -48,7 +48,8 @@ fn pieces(ranges: &[PieceRange]) -> BTreeSet<u32> {
 }
 
 fn announce(swarm: InfoHash, host: u8, event: Option<Event>, wish: Option<LeaseWish>) -> BatchAnnounce {
-    let swarm = SwarmAnnounce { info_hash: swarm, left: 1, event, wanted: Some(0), lease: wish };
+    let swarm =
+        SwarmAnnounce { info_hash: swarm, left: 1, event, wanted: Some(0), served: false, lease: wish };
     BatchAnnounce {
         version: 1,
         peer_id: name(host),

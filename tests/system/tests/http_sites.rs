@@ -62,7 +62,8 @@ fn an_announce_says_who_fetches_first_copies_now() {
     let info_hash = join(&site, "10.2.0.1").bundles[0].info_hash;
     let is_second_hand = || {
         let host = "10.2.0.1";
-        let swarm = SwarmAnnounce { info_hash, left: 1, event: None, wanted: Some(0), lease: None };
+        let swarm =
+            SwarmAnnounce { info_hash, left: 1, event: None, wanted: Some(0), served: false, lease: None };
         let batch = BatchAnnounce {
             version: 1,
             peer_id: name(host),

@@ -263,6 +263,7 @@ impl Engine {
             // Complete is who has the whole bundle, whatever it wanted of it.
             event: event.filter(|_| is_complete),
             wanted: Some(if is_looking { PEERS_WANTED } else { 0 }),
+            served: event.is_some(),
             lease: wish.map(|wish| LeaseWish {
                 got: pairs(&wish.got),
                 lacks: pairs(&wish.lacks),
@@ -363,7 +364,7 @@ impl Engine {
         let stopped = |id: &BundleId| {
             let info_hash = self.bundles.get(id)?.info_hash;
             let event = Some(AnnounceEvent::Stopped);
-            Some(SwarmAnnounce { info_hash, left: 0, event, wanted: Some(0), lease: None })
+            Some(SwarmAnnounce { info_hash, left: 0, event, wanted: Some(0), served: false, lease: None })
         };
         let farewell = |tracker: &Tracker| {
             let of_tracker = self.announced_at(&tracker.url).into_iter().filter(|id| ids.contains(id));

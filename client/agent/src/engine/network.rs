@@ -69,6 +69,8 @@ pub(super) struct Link {
     /// The swarm knows of it: the bundle's layout is known.
     is_linked: bool,
     is_unchoked: bool,
+    /// It will ask for nothing.
+    is_upload_only: bool,
     /// It needs something that is here.
     pub(super) is_interested: bool,
     has_info: bool,
@@ -244,6 +246,7 @@ impl Engine {
             is_linked,
             is_unchoked: false,
             is_interested: false,
+            is_upload_only: false,
             has_info: false,
         };
         self.network.links.insert(link, new);
@@ -276,11 +279,13 @@ impl Engine {
         for link in waiting {
             let layout = std::sync::Arc::new(info.layout().clone());
             self.network.say(link, Command::Bundle { layout, info: bytes.clone() });
-            let is_unchoked = self.network.links.get_mut(&link).is_some_and(|link| {
+            let said = self.network.links.get_mut(&link).map(|link| {
                 link.is_linked = true;
-                link.is_unchoked
+                (link.is_unchoked, link.is_upload_only)
             });
             self.tell_linked(link, id);
+            let (is_unchoked, is_upload_only) = said.unwrap_or_default();
+            self.tell_swarm(SwarmEvent::UploadOnly { link, is_upload_only });
             if is_unchoked {
                 self.tell_swarm(SwarmEvent::Unchoked { link });
             }
@@ -312,6 +317,7 @@ impl Engine {
             FromPeer::Unchoke => link.is_unchoked = true,
             FromPeer::Choke => link.is_unchoked = false,
             FromPeer::Interested(is_interested) => link.is_interested = is_interested,
+            FromPeer::UploadOnly(is_upload_only) => link.is_upload_only = is_upload_only,
             _ => {}
         }
         if !link.is_linked {
@@ -333,12 +339,8 @@ impl Engine {
                 let block = Block { piece, begin, len: data.len() as u32 };
                 return self.block_came(bundle, id, block, data);
             }
-            FromPeer::Interested(_)
-            | FromPeer::UploadOnly(_)
-            | FromPeer::HasInfo(_)
-            | FromPeer::Client(_) => {
-                return;
-            }
+            FromPeer::UploadOnly(is_upload_only) => SwarmEvent::UploadOnly { link: id, is_upload_only },
+            FromPeer::Interested(_) | FromPeer::HasInfo(_) | FromPeer::Client(_) => return,
         };
         self.tell_swarm(event);
     }
@@ -374,7 +376,11 @@ impl Engine {
                 tracing::debug!("{address} ({client}): parting: {reason}");
             }
         }
+        let bundle = self.network.bundle_of(id);
         self.forget_link(id);
+        if let Some(bundle) = bundle.filter(|_| reason == PartReason::Spent) {
+            self.call(bundle);
+        }
     }
 
     /// Says what was queued. A connection that takes no more is over.

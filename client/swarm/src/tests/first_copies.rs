@@ -76,12 +76,12 @@ fn the_tracker_hears_of_the_last_piece_of_a_lease_at_once() {
     assert_eq!(told(&host.bring_all(1)), NOTHING);
     assert_eq!(told(&host.guided(5, &[(1, 3)])), ["ask tracker: got [1..3], lacks []"]);
 
-    // Who has all of the bundle announces that anyway.
+    // So does who has all of the bundle now: a single seed does not end leases.
     let mut host = Host::new().with_files(&[3]);
     host.guided(5, &[(0, 3)]);
     host.want(0, 0);
     host.bring_all(0);
-    assert_eq!(told(&host.bring_all(1)), NOTHING);
+    assert_eq!(told(&host.bring_all(1)), ["ask tracker: got [0..3], lacks []"]);
 }
 
 #[test]

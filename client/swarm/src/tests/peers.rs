@@ -156,3 +156,29 @@ fn without_web_seeds_a_file_is_waited_for_longer_if_a_peer_has_some_of_it() {
     assert_eq!(given_up(&host.pass(6 * SECOND)), Vec::<String>::new());
     assert_eq!(given_up(&host.pass(3 * SECOND)).len(), 1);
 }
+
+#[test]
+fn who_has_nothing_more_to_give_makes_room_for_another() {
+    let mut host = host(&[3]);
+    let parted = |actions: Vec<String>| {
+        actions.into_iter().filter(|action| action.starts_with("part")).collect::<Vec<String>>()
+    };
+    for (link, pieces) in ["#..", "#..", ".#.", "..."].into_iter().enumerate() {
+        host.peer(link as u64, pieces);
+    }
+    let upload_only = |link: u64, is_upload_only| Event::UploadOnly { link: LinkId(link), is_upload_only };
+    for link in [0, 2, 3] {
+        host.tell(upload_only(link, true));
+    }
+    assert_eq!(
+        parted(host.pass(SECOND)),
+        NOTHING,
+        "two have what is needed, the last may have said nothing yet"
+    );
+    host.arrive_whole(0, 0);
+    let spent = "part l0: it has nothing more of what is needed, and needs nothing";
+    assert_eq!(parted(host.pass(SECOND)), [spent], "the second still fetches, and may have more soon");
+    host.tell(upload_only(2, false));
+    host.arrive_whole(2, 1);
+    assert_eq!(parted(host.pass(SECOND)), NOTHING, "it has changed its mind");
+}

@@ -94,8 +94,14 @@ pub(super) async fn post(
     let announces: Vec<Announce> =
         batch.swarms.iter().map(|swarm| from_batch(&batch, swarm, address)).collect();
     let asked: Vec<InfoHash> = announces.iter().map(|announce| announce.info_hash).collect();
+    let served: Vec<InfoHash> =
+        batch.swarms.iter().filter(|swarm| swarm.served).map(|swarm| swarm.info_hash).collect();
     let wishes: Vec<Option<LeaseWish>> = batch.swarms.into_iter().map(|swarm| swarm.lease).collect();
-    let answered = service.registry.run(move |registry| announce_all(registry, address, &announces, &wishes));
+    let answered = service.registry.run(move |registry| {
+        let answered = announce_all(registry, address, &announces, &wishes);
+        served.iter().for_each(|info_hash| registry.tracker.is_served(info_hash, address));
+        answered
+    });
     let answered = answered.await?;
     metrics::counter!("pkgtorrent_announces_total").increment(asked.len() as u64);
     // What refuses the address refuses all of its swarms.
