@@ -20,7 +20,7 @@ pub struct SwarmOverview {
 }
 
 /// How many of a bundle's pieces have left the origin.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FirstCopies {
     /// Pieces that some host has reported.
     pub out: u32,
@@ -65,7 +65,7 @@ impl SwarmOverview {
     pub(crate) fn of(swarm: &Swarm) -> Self {
         let known = swarm.locals().iter().filter(|local| !local.leases.copies().is_empty());
         // What one site's hosts brought is what has left the origin; the others have it from them.
-        let first_copies = known.map(|local| FirstCopies::of(&local.leases)).max_by_key(|first| first.out);
+        let first_copies = known.map(|local| FirstCopies::of(&local.leases)).max();
         Self { info_hash: swarm.info_hash, count: swarm.count(), first_copies }
     }
 }
