@@ -32,8 +32,8 @@ const DAMAGED_MAX: usize = 100_000;
 /// state, which for a plan of hundreds of packages is most of its time.
 const READY_LEN_MAX: usize = 64 << 20;
 
-/// What such an entry takes beside its path, of which there are two, and its pieces' hashes.
-const READY_ENTRY_LEN: usize = 256;
+/// What such an entry takes beside the package's name and its pieces' hashes.
+const READY_ENTRY_LEN: usize = 400;
 
 /// How often a file that changes while it is read is read again.
 const READ_ATTEMPTS: usize = 3;
@@ -101,8 +101,9 @@ pub(crate) struct Reading {
 type ReadingKey = (PathBuf, PackageDigest, PieceLen);
 type ReadingResult = Result<Package, Unusable>;
 
-/// A file as it looked when it was read, and whose bytes it held, with the SHA-1 of every piece.
-type Ready = Cache<(PathBuf, Fingerprint, PieceLen), (Sha256Digest, Arc<[u8]>)>;
+/// Packages by the digest that they are listed by and the piece length that was asked for, and the catalog's generation in
+/// which their files looked as they did when they were read.
+type Ready = Cache<(PackageDigest, Option<PieceLen>), (u64, Package)>;
 
 /// All packages below the root.
 pub(crate) struct Packages {
@@ -190,14 +191,18 @@ impl Packages {
         digest: &PackageDigest,
         piece_len: Option<PieceLen>,
     ) -> Preparation {
+        if let Some(package) = self.ready(catalog, digest, piece_len) {
+            return Preparation::Ready(package);
+        }
         let mut to_read = Vec::new();
         for located in catalog.locate(digest) {
-            let piece_len = piece_len.unwrap_or(PieceLen::for_package(located.size));
-            if let Some(package) = self.stored(stored, &located, piece_len) {
+            let located_piece_len = piece_len.unwrap_or(PieceLen::for_package(located.size));
+            if let Some(package) = self.stored(stored, &located, located_piece_len) {
+                self.keep_ready(catalog, digest, piece_len, &package);
                 return Preparation::Ready(package);
             }
             if !self.is_damaged(&located) {
-                to_read.push((located, piece_len));
+                to_read.push((located, located_piece_len));
             }
         }
         if to_read.is_empty() {
@@ -234,9 +239,15 @@ impl Packages {
         identity: Sha256Digest,
         piece_len: PieceLen,
     ) -> Option<Package> {
-        let digests = self.digests(identity);
-        let mut places = digests.iter().flat_map(|digest| catalog.locate(digest));
-        places.find_map(|located| self.stored(stored, &located, piece_len))
+        self.digests(identity).iter().find_map(|digest| {
+            let ready = self.ready(catalog, digest, Some(piece_len));
+            ready.or_else(|| {
+                let mut places = catalog.locate(digest);
+                let package = places.find_map(|located| self.stored(stored, &located, piece_len))?;
+                self.keep_ready(catalog, digest, Some(piece_len), &package);
+                Some(package)
+            })
+        })
     }
 
     /// The identity behind a digest, as far as it is known.
@@ -299,34 +310,39 @@ impl Packages {
     }
 
     fn stored(&self, stored: &Snapshot, located: &Located, piece_len: PieceLen) -> Option<Package> {
-        let key = (located.path.clone(), located.fingerprint, piece_len);
-        let (identity, blocks) = match self.ready.get(&key) {
-            Some(ready) => ready,
-            None => self.look_up(stored, located, key)?,
-        };
+        let identity = stored_identity(stored, &located.path, &located.fingerprint)?;
         if !self.is_identity_of(&located.listed, identity) {
             return None;
         }
-        let name = file_name(&located.path)?;
-        Some(Package { identity, name, size: located.size, piece_len, blocks })
-    }
-
-    fn look_up(
-        &self,
-        stored: &Snapshot,
-        located: &Located,
-        key: (PathBuf, Fingerprint, PieceLen),
-    ) -> Option<(Sha256Digest, Arc<[u8]>)> {
-        let (path, fingerprint, piece_len) = &key;
-        let identity = stored_identity(stored, path, fingerprint)?;
-        let blocks: Arc<[u8]> = stored_blocks(stored, &identity, *piece_len)?.into();
+        let blocks = stored_blocks(stored, &identity, piece_len)?;
         // A record that was damaged on the disk fits no bundle.
         if blocks.len() as u64 != piece_len.pieces(located.size) * BLOCK_HASH_LEN as u64 {
             return None;
         }
-        let len = READY_ENTRY_LEN + 2 * path.as_os_str().len() + blocks.len();
-        self.ready.put(key, (identity, Arc::clone(&blocks)), len);
-        Some((identity, blocks))
+        let name = file_name(&located.path)?;
+        Some(Package { identity, name, size: located.size, piece_len, blocks: blocks.into() })
+    }
+
+    /// A package that was looked up since the catalog was made.
+    fn ready(
+        &self,
+        catalog: &Catalog,
+        digest: &PackageDigest,
+        piece_len: Option<PieceLen>,
+    ) -> Option<Package> {
+        let (generation, package) = self.ready.get(&(*digest, piece_len))?;
+        (generation == catalog.generation()).then_some(package)
+    }
+
+    fn keep_ready(
+        &self,
+        catalog: &Catalog,
+        digest: &PackageDigest,
+        piece_len: Option<PieceLen>,
+        package: &Package,
+    ) {
+        let len = READY_ENTRY_LEN + package.name.as_str().len() + package.blocks.len();
+        self.ready.put((*digest, piece_len), (catalog.generation(), package.clone()), len);
     }
 
     /// Forgets what is kept ready: records that it is from were dropped.

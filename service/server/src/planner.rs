@@ -48,6 +48,10 @@ const SETS_LEN_MAX: usize = 128 << 20;
 /// A set in use is noted as such once in so long.
 const SET_REFRESHED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// So many packages are looked up where they are asked for: one takes less than a microsecond where it is ready, some ten
+/// where it has to be read from the state. More are left to another thread.
+const LOOKUPS_AT_ONCE_MAX: usize = 512;
+
 /// How long a package that could not be read counts as unknown although its file looks the same: the reason may have
 /// been ours, such as too many open files. Until then nobody waits for it again, and no log fills with it.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -204,9 +208,9 @@ impl Planner {
     async fn make_plan(self: &Arc<Self>, digest: SetDigest, set: Arc<PackageSet>) -> Planned {
         let catalog = self.packages.catalog();
         let Prepared { packages: found, may_change } = self.prepare(&set, &catalog, None).await?;
-        let by_identity: HashMap<Sha256Digest, Package> =
-            found.iter().flatten().map(|package| (package.identity, package.clone())).collect();
         let identities = self.identities(&set, &found);
+        let by_identity: HashMap<Sha256Digest, Package> =
+            found.into_iter().flatten().map(|package| (package.identity, package)).collect();
         let gone: HashSet<Sha256Digest> =
             identities.iter().flatten().filter(|it| !by_identity.contains_key(*it)).copied().collect();
         let (planner, at, gone_too) = (Arc::clone(self), Arc::clone(&catalog), gone.clone());
@@ -288,14 +292,18 @@ impl Planner {
         catalog: &Arc<Catalog>,
         piece_len: Option<PieceLen>,
     ) -> Result<Prepared, PlanError> {
-        let (planner, set, catalog) = (Arc::clone(self), Arc::clone(set), Arc::clone(catalog));
-        // Thousands of lookups in the state would hold up the other connections of this worker.
-        let preparations = tokio::task::spawn_blocking(move || {
+        let (planner, for_lookups, catalog) = (Arc::clone(self), Arc::clone(set), Arc::clone(catalog));
+        let look_up = move || {
             let stored = planner.packages.snapshot();
             let prepare = |digest| planner.packages.prepare(&catalog, &stored, digest, piece_len);
-            set.packages().iter().map(prepare).collect::<Vec<_>>()
-        });
-        let preparations = preparations.await.map_err(|_| PlanError::Abandoned)?;
+            for_lookups.packages().iter().map(prepare).collect::<Vec<_>>()
+        };
+        // Thousands of lookups would hold up the other connections of this worker.
+        let preparations = if set.packages().len() <= LOOKUPS_AT_ONCE_MAX {
+            look_up()
+        } else {
+            tokio::task::spawn_blocking(look_up).await.map_err(|_| PlanError::Abandoned)?
+        };
         let mut prepared = Prepared { packages: Vec::with_capacity(preparations.len()), may_change: false };
         for preparation in preparations {
             prepared.packages.push(match preparation {
