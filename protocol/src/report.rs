@@ -17,6 +17,9 @@ pub const INSTALLS_MAX: usize = 8;
 /// The most bytes of a text in a report.
 pub const TEXT_LEN_MAX: usize = 200;
 
+/// The most bytes of a report's JSON: all its texts are full of what has to be escaped, and then half as much again.
+pub const REPORT_LEN_MAX: usize = 64 << 10;
+
 /// Bytes by where they came from, and how many went to others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -218,6 +221,10 @@ mod tests {
         let install = InstallReport { fallbacks: vec![fallback; 8], ..InstallReport::default() };
         let full = Report { installs: vec![install; INSTALLS_MAX], ..Report::default() };
         assert_eq!(full.check(), Ok(()));
+        let quotes = Fallback { example: "\"".repeat(TEXT_LEN_MAX), ..Fallback::default() };
+        let install = InstallReport { fallbacks: vec![quotes; 8], ..InstallReport::default() };
+        let longest = Report { installs: vec![install; INSTALLS_MAX], ..Report::default() };
+        assert!(serde_json::to_vec(&longest).expect("encodes").len() * 3 / 2 < REPORT_LEN_MAX);
         let mut long = full.clone();
         long.installs.push(InstallReport::default());
         let mut text = full.clone();

@@ -7,6 +7,7 @@
 //! under a digest, whatever happens to the files meanwhile; everything remembered can be lost.
 //! *Non-goals*: choosing packages (clients name digests), changing anything below the root, TLS (a proxy's business).
 
+mod accounts;
 pub mod args;
 mod blocks;
 mod body;
@@ -139,6 +140,10 @@ pub async fn run(
     let planner = Planner::new(Arc::clone(&packages), registry.clone(), Arc::clone(&state));
     let scanner = Scanner::new(root, Arc::clone(&state), settings.build_threads);
     let rescan_interval = settings.rescan_interval;
+    let accounts = settings.accounts.then(|| accounts::open(&state));
+    if accounts.is_none() {
+        accounts::forget(&state);
+    }
     let service = Data::new(Service {
         settings: ArcSwap::from_pointee(settings),
         live: LiveSwarms::new(registry.clone()),
@@ -149,6 +154,7 @@ pub async fn run(
         packages,
         planner,
         registry,
+        accounts,
         metrics,
         web_seed,
     });
@@ -174,6 +180,7 @@ pub async fn run(
     on_listening(&addresses);
     let sweeping = tokio::spawn(sweep(service.clone()));
     let tidying = tokio::spawn(tidying::run(service.clone()));
+    let keeping = tokio::spawn(accounts::keep(service.clone()));
     let reloading = tokio::spawn(reload(service.clone(), reloads));
     let handle = server.handle();
     let stopping = tokio::spawn(async move {
@@ -185,11 +192,13 @@ pub async fn run(
     stopping.abort();
     sweeping.abort();
     tidying.abort();
+    keeping.abort();
     reloading.abort();
     end.store(true, Ordering::Relaxed);
     // The scanner ends within a second or so; a panic there was logged when it happened.
     let ending = tokio::task::spawn_blocking(move || {
         let scanned = scanning.join();
+        accounts::finish(&service);
         service.state.flush();
         scanned
     });

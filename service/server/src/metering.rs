@@ -74,6 +74,11 @@ const COUNTERS: &[(&str, &str)] = &[
     ("pkgtorrent_announce_bytes_total", "bytes of answers to announces"),
     ("pkgtorrent_announces_total", "announces, one for each swarm"),
     ("pkgtorrent_announces_refused_total", "announces that got no peers"),
+    ("pkgtorrent_reports_total", "reports of hosts about themselves that were counted"),
+    (
+        "pkgtorrent_reports_ignored_total",
+        "reports that were not: too long, too early, or of more hosts than are known",
+    ),
     ("pkgtorrent_leases_granted_total", "runs of pieces whose first copies were left to one host"),
     ("pkgtorrent_leases_stolen_total", "those of them that another host held until then"),
     (

@@ -88,6 +88,10 @@ keys! {
     announces_per_second: u32 = "250" => Reload,
     /// As many of them that one address may ask for at once.
     announces_burst: u32 = "1000" => Reload,
+    /// Whether to keep accounts of what hosts report with their announces: bytes by source and site, installs, and why
+    /// packages were left to the package manager. They are kept in the state for a month. Otherwise hosts report nothing,
+    /// and what was kept is forgotten.
+    accounts: bool = "true" => Restart,
     /// Seconds after which the root is looked through even if nothing seems to have changed.
     rescan_interval: u64 = "300" => Restart,
     /// Threads that read packages; 0 for one for each core.
@@ -135,6 +139,8 @@ pub struct Settings {
     pub uploads: UploadRules,
     /// How the tracker behaves.
     pub tracker: pkgtorrent_tracker::Settings,
+    /// Whether hosts report what they do.
+    pub accounts: bool,
     /// When the root is looked through in any case.
     pub rescan_interval: Duration,
     /// Threads that read packages.
@@ -195,6 +201,7 @@ impl Keys {
             uploads: UploadRules::new(self.uploads.unwrap_or_default())
                 .map_err(|error| wrong("uploads", error))?,
             tracker,
+            accounts: self.accounts.unwrap_or(true),
             rescan_interval: seconds("rescan_interval", self.rescan_interval, 300, 1..=86_400)?,
             build_threads: threads("build_threads", self.build_threads)?,
             workers: threads("workers", self.workers)?,

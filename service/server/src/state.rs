@@ -1,4 +1,4 @@
-//! What the service remembers between runs: block lists, verified files, read repositories, bundles and sets.
+//! What the service remembers between runs: block lists, verified files, read repositories, bundles, sets and accounts.
 //!
 //! One redb file, written by one thread that puts whatever is waiting into one transaction. A transaction is there
 //! whole or not at all, whenever the process dies. All of it can be computed again: a file that does not read well is
@@ -50,13 +50,15 @@ pub(crate) enum Table {
     Bundles,
     /// A set digest -> the set's packages.
     Sets,
+    /// What hosts have told, as the accounts write it down.
+    Accounts,
 }
 
 const VERSION_TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("version");
 
 impl Table {
-    const ALL: [Self; 6] =
-        [Self::Aliases, Self::Blocks, Self::Files, Self::Listings, Self::Bundles, Self::Sets];
+    const ALL: [Self; 7] =
+        [Self::Aliases, Self::Blocks, Self::Files, Self::Listings, Self::Bundles, Self::Sets, Self::Accounts];
 
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
         TableDefinition::new(match self {
@@ -66,6 +68,7 @@ impl Table {
             Self::Listings => "listings",
             Self::Bundles => "bundles",
             Self::Sets => "sets",
+            Self::Accounts => "accounts",
         })
     }
 }

@@ -149,6 +149,12 @@ impl Sites {
         self.names.get(usize::from(site.0)).map(String::as_str)
     }
 
+    /// The name of the site that an address is in; empty of an address that is in no site.
+    #[must_use]
+    pub fn name_of(&self, ip: IpAddr) -> &str {
+        self.name(self.of(ip.to_canonical())).unwrap_or_default()
+    }
+
     pub(crate) fn distance(&self, a: SiteId, b: SiteId) -> Distance {
         if a == b {
             Distance::Same
@@ -211,6 +217,10 @@ mod tests {
         }
         assert_eq!(sites.networks_around(ip("10.2.7.7")).len(), 2);
         assert_eq!(sites.networks_around(ip("10.9.7.7")), []);
+        assert_eq!(
+            ["10.2.7.7", "::ffff:10.1.7.7", "10.9.7.7"].map(|address| sites.name_of(ip(address))),
+            ["b", "a", ""]
+        );
         assert_eq!(Sites::default().of(ip("10.2.7.7")), SiteId::NONE);
     }
 

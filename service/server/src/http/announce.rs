@@ -1,26 +1,28 @@
 //! Announces and scrapes: the tracker as clients of any make see it, and as our agents do.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use pkgtorrent_protocol::InfoHash;
 use pkgtorrent_protocol::announce::{
     self, BATCH_SWARMS_MAX, BatchAnnounce, BatchAnswer, Event, GetAnnounce, GetAnswer, LeaseWish,
     ScrapedSwarm, SwarmAnnounce, SwarmAnswer,
 };
+use pkgtorrent_protocol::report::{REPORT_LEN_MAX, Report};
+use pkgtorrent_protocol::{InfoHash, PeerId};
 use pkgtorrent_tracker::{Announce, Introduction, Lease, Refusal};
 
 use super::error::HttpError;
 use super::sets::peers_in_form;
 use super::{Service, read_body};
+use crate::accounts::{self, Reporter};
 use crate::registry::Registry;
 
 /// The longest batch that is read: every swarm takes about 150 bytes, and those few in which a host has much to say of
-/// leases some two kilobytes.
-const BATCH_LEN_MAX: usize = BATCH_SWARMS_MAX * 256 + 1024;
+/// leases some two kilobytes; and one report.
+const BATCH_LEN_MAX: usize = BATCH_SWARMS_MAX * 256 + 1024 + REPORT_LEN_MAX;
 
 /// The version of the batch's form.
 const VERSION: u32 = 1;
@@ -104,6 +106,9 @@ pub(super) async fn post(
     });
     let answered = answered.await?;
     metrics::counter!("pkgtorrent_announces_total").increment(asked.len() as u64);
+    // Whom the tracker does not hear is not heard here either.
+    let report = batch.report.as_ref().filter(|_| answered.is_ok());
+    let report_after = count(&service, address.ip(), batch.peer_id, report);
     // What refuses the address refuses all of its swarms.
     let answered = answered.unwrap_or_else(|refusal| vec![Err(refusal); asked.len()]);
     let mut interval = service.settings.load().tracker.interval;
@@ -135,13 +140,26 @@ pub(super) async fn post(
             }
         });
     }
-    let answer =
-        BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms, report_after: None };
+    let answer = BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms, report_after };
     let body = serde_json::to_vec(&answer).map_err(|_| HttpError::Internal)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .content_type("application/json")
         .body(counted(body)))
+}
+
+/// Counts what a host reports, if it does; after how many seconds it may do so again. No report makes an announce fail.
+fn count(service: &Service, address: IpAddr, peer_id: PeerId, report: Option<&Report>) -> Option<u32> {
+    let mut accounts = service.accounts.as_ref()?.lock();
+    if let Some(report) = report {
+        let settings = service.settings.load();
+        let from = Reporter { site: settings.tracker.sites.name_of(address), address, peer_id };
+        match accounts.report(accounts::now(), &from, report) {
+            Ok(()) => metrics::counter!("pkgtorrent_reports_total").increment(1),
+            Err(_) => metrics::counter!("pkgtorrent_reports_ignored_total").increment(1),
+        }
+    }
+    Some(accounts.report_after())
 }
 
 /// Where others reach the asker, if they are to. One that leaves may have been listed before a rule was made for it.

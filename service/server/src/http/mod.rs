@@ -26,6 +26,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::accounts::SharedAccounts;
 use crate::body::Pace;
 use crate::idle::{Answering, Watched};
 use crate::live::LiveSwarms;
@@ -49,6 +50,8 @@ pub(crate) struct Service {
     pub(crate) planner: Arc<Planner>,
     pub(crate) registry: RegistryHandle,
     pub(crate) state: Arc<State>,
+    /// What hosts tell; none where no accounts are kept.
+    pub(crate) accounts: Option<SharedAccounts>,
     pub(crate) metrics: PrometheusHandle,
     /// What the web seed has sent.
     pub(crate) web_seed: Arc<Sent>,
