@@ -68,6 +68,9 @@ keys! {
     /// Bytes that are taken from other hosts in a second at most, over all connections. 0 means no limit. Web seeds are
     /// not held back.
     download_limit: u64 = "0" => Reload,
+    /// Whether services that keep accounts are told what this host does: its bytes by source, how long installs took, and
+    /// what was left to the package manager and why. That goes along with announces.
+    reports: bool = "true" => Reload,
     /// Whether `pkgtorrent fetch` may leave an agent running that keeps sharing: `always`, `never`, or `auto`, which
     /// is always but in a chroot, a container or an image build.
     background: Background = r#""auto""# => Reload,
@@ -120,6 +123,8 @@ pub struct Settings {
     pub upload_hours: Hours,
     /// The group that services know this host by.
     pub group: Option<HostGroup>,
+    /// Whether services are told what this host does.
+    pub reports: bool,
     /// Whether an agent may be left running.
     pub background: Background,
     /// The user that root runs the agent as.
@@ -242,6 +247,7 @@ impl Keys {
             },
             upload_hours: self.upload_hours.unwrap_or_default(),
             group: self.group.unwrap_or_default().0,
+            reports: self.reports.unwrap_or(true),
             background: self.background.unwrap_or_default(),
             user: name,
             allowed_users,
@@ -373,6 +379,7 @@ mod tests {
             download_limit = 9
             upload_hours = ["22:00-06:00"]
             group = "laptops"
+            reports = false
             background = "never"
             user = "carrier"
             allowed_users = ["alice"]
@@ -402,6 +409,7 @@ mod tests {
             },
             upload_hours: vec!["22:00-06:00".to_owned()].try_into().expect("hours"),
             group: Some("laptops".parse().expect("a group")),
+            reports: false,
             background: Background::Never,
             user: "carrier".to_owned(),
             allowed_users: vec!["alice".to_owned()],

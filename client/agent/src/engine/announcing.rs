@@ -13,6 +13,7 @@ use reqwest::Url;
 
 use super::Engine;
 use super::event::Task;
+use super::reporting::Told;
 use crate::origin::{PlanError, announce};
 
 /// The version of the announce's form.
@@ -48,7 +49,7 @@ pub(super) const FAREWELL: Duration = Duration::from_millis(500);
 /// One service that bundles are announced at.
 #[derive(Debug)]
 pub(super) struct Tracker {
-    url: Url,
+    pub(super) url: Url,
     /// When everything was announced last, or planned first, and is announced next.
     last: Instant,
     next: Instant,
@@ -57,11 +58,13 @@ pub(super) struct Tracker {
     done: BTreeSet<BundleId>,
     ask_at: Option<Instant>,
     is_asking: bool,
-    failures: u32,
+    pub(super) failures: u32,
     /// Bytes that this host may send to others in a second at most, says the service.
     upload_limit: Option<u64>,
     /// The announce that is under way says what is no longer so.
     is_anew: bool,
+    /// When it is to be told what this host does; never when it does not want to know.
+    pub(super) report_at: Option<Instant>,
 }
 
 /// What an announce was about.
@@ -71,6 +74,7 @@ pub(crate) struct Asked {
     /// Of these a lease was asked for.
     wished: BTreeSet<BundleId>,
     is_regular: bool,
+    told: Option<Told>,
 }
 
 impl Engine {
@@ -82,6 +86,7 @@ impl Engine {
         // Whoever is not listened for is not listed.
         if let Some(tracker) = known {
             tracker.upload_limit = upload_limit;
+            tracker.report_at.get_or_insert_with(Instant::now);
             if self.gives_at(url) != gave {
                 self.begin_anew(url);
             }
@@ -98,6 +103,7 @@ impl Engine {
                 failures: 0,
                 upload_limit,
                 is_anew: false,
+                report_at: Some(last),
             });
         }
     }
@@ -226,8 +232,10 @@ impl Engine {
         }
         let wished: BTreeSet<BundleId> = wishes.keys().copied().collect();
         let patience = if wished.is_empty() { PATIENCE } else { WISH_PATIENCE };
-        let batch = self.batch(swarms, self.listed_port(&url));
-        let (yard, asked) = (self.yard.clone(), Asked { url: url.clone(), wished, is_regular });
+        let report = self.report_to(&url);
+        let told = report.as_ref().map(Told::by);
+        let batch = BatchAnnounce { report, ..self.batch(swarms, self.listed_port(&url)) };
+        let (yard, asked) = (self.yard.clone(), Asked { url: url.clone(), wished, is_regular, told });
         tokio::spawn(async move {
             let result = announce(&yard.http, &url, &batch, patience).await;
             let _ = yard.events.send(Task::Announced { asked, result }.into()).await;
@@ -291,6 +299,7 @@ impl Engine {
                         unanswered.remove(&bundle);
                     }
                 }
+                self.may_report(&asked.url, asked.told, answer.report_after);
             }
             Err(error) => {
                 tracing::debug!("announce: {error}");
@@ -345,7 +354,7 @@ impl Engine {
     pub async fn say_farewell(&self) {
         let mut farewells = tokio::task::JoinSet::new();
         let all: Vec<BundleId> = self.bundles.keys().copied().collect();
-        for farewell in self.farewells(&all) {
+        for farewell in self.farewells(&all, true) {
             farewells.spawn(farewell);
         }
         let _ =
@@ -354,13 +363,14 @@ impl Engine {
 
     /// Tells trackers that this host leaves these bundles. One that does not hear it finds out by itself.
     pub(super) fn take_leave(&self, ids: &[BundleId]) {
-        for farewell in self.farewells(ids) {
+        for farewell in self.farewells(ids, false) {
             tokio::spawn(farewell);
         }
     }
 
-    /// One for each tracker of these bundles. Where this host gives nothing it is listed by the port that it had before.
-    fn farewells(&self, ids: &[BundleId]) -> Vec<impl Future<Output = ()> + Send + use<>> {
+    /// One for each tracker of these bundles, and for the one that is told of installs when it is the last one. Where this
+    /// host gives nothing it is listed by the port that it had before.
+    fn farewells(&self, ids: &[BundleId], is_last: bool) -> Vec<impl Future<Output = ()> + Send + use<>> {
         let stopped = |id: &BundleId| {
             let info_hash = self.bundles.get(id)?.info_hash;
             let event = Some(AnnounceEvent::Stopped);
@@ -370,9 +380,10 @@ impl Engine {
             let of_tracker = self.announced_at(&tracker.url).into_iter().filter(|id| ids.contains(id));
             let swarms: Vec<SwarmAnnounce> =
                 of_tracker.filter_map(|id| stopped(&id)).take(BATCH_SWARMS_MAX).collect();
-            let is_any = !swarms.is_empty();
+            let report = self.last_report_to(&tracker.url).filter(|_| is_last);
+            let is_any = !swarms.is_empty() || (report.is_some() && self.has_untold_installs());
             let (http, url) = (self.yard.http.clone(), tracker.url.clone());
-            let batch = self.batch(swarms, self.network.port);
+            let batch = BatchAnnounce { report, ..self.batch(swarms, self.network.port) };
             is_any.then_some(async move {
                 let _ = announce(&http, &url, &batch, FAREWELL).await;
             })

@@ -127,6 +127,12 @@ impl Installs {
         self.last = Some(ended);
     }
 
+    /// A service was told of all up to this number, and of so many more.
+    pub(super) fn told(&mut self, last: u64, left_out: u32) {
+        self.ended.retain(|ended| ended.report.number > last);
+        self.left_out = self.left_out.saturating_sub(left_out);
+    }
+
     /// The install that ended last.
     pub(super) fn last(&self) -> Option<InstallReport> {
         self.last.as_ref().map(Ended::report)

@@ -26,6 +26,7 @@ mod network;
 mod passing;
 mod pieces;
 mod plans;
+mod reporting;
 mod request;
 mod session;
 mod setback;
@@ -125,6 +126,8 @@ pub struct Engine {
     running: HashMap<RequestId, Running>,
     network: Network,
     trackers: Vec<Tracker>,
+    /// Whether services are told what this host does.
+    is_reporting: bool,
     random: Pcg64Mcg,
     installs: Installs,
     /// Where the bytes of this run came from, and how many went to others.
@@ -203,6 +206,7 @@ impl Engine {
             running: HashMap::new(),
             network: Network::new(peers, peer_id, port, settings.peers.connections_max),
             trackers: Vec::new(),
+            is_reporting: settings.reports,
             random: Pcg64Mcg::new(u128::from(seed)),
             installs: Installs::new(now),
             ledger: Ledger::default(),
@@ -293,6 +297,7 @@ impl Engine {
         self.look_at_hours();
         self.network.peers.limit_download(settings.peers.download_limit);
         self.group.clone_from(&settings.group);
+        self.is_reporting = settings.reports;
         self.yard.http = http;
         self.store.tidy(&self.needs());
     }

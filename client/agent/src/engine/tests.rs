@@ -3,6 +3,7 @@
 mod connections;
 mod following;
 mod installs;
+mod reporting;
 
 use std::fs::{self, File};
 use std::io::{Seek, Write};
