@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::Sources;
 use crate::digest::{PackageDigest, Sha256Digest};
+use crate::identity::InfoHash;
 use crate::report::{InstallReport, Ledger};
+use crate::set::SetDigest;
 
 /// The version of the forms in this module.
 pub const VERSION: u32 = 1;
@@ -134,6 +136,59 @@ pub struct DownloadStatus {
     pub done: u64,
 }
 
+/// One install that goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstallStatus {
+    /// The set that was asked for, if a service was.
+    pub set: Option<SetDigest>,
+    /// Milliseconds since it began.
+    pub took: u64,
+    /// How many packages were asked for.
+    pub packages: u32,
+    /// How many of them are in place.
+    pub placed: u32,
+    /// What came so far.
+    pub bytes: Ledger,
+    /// What comes in a second by now.
+    pub rates: Ledger,
+    /// The peers that bring most.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// One peer of an install.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerStatus {
+    /// Its address.
+    pub address: String,
+    /// What its program calls itself.
+    pub client: String,
+    /// It is in another site.
+    pub is_far: bool,
+    /// What it brought.
+    pub bytes: u64,
+    /// What it brings in a second by now.
+    pub rate: u64,
+}
+
+/// A bundle of which other hosts get something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleStatus {
+    /// Its name among peers.
+    pub info_hash: InfoHash,
+    /// How many packages of it are given.
+    pub packages: usize,
+    /// How many packages it has.
+    pub of: usize,
+    /// How many peers of it there are connections to.
+    pub peers: usize,
+    /// For how many seconds it is shared, if nobody asks for it again.
+    pub until: u64,
+    /// Whether anything is given now: the service or the time of day may be against it.
+    pub gives: bool,
+}
+
 /// Bytes both ways.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
@@ -172,6 +227,10 @@ pub struct AgentStatus {
     pub ledger: Ledger,
     /// The install that ended last.
     pub last_install: Option<InstallReport>,
+    /// The installs that go on.
+    pub installs: Vec<InstallStatus>,
+    /// The bundles of which other hosts get something.
+    pub seeds: Vec<BundleStatus>,
     /// What else it said to other hosts, and they to it.
     #[serde(default)]
     pub messages: Traffic,

@@ -1,10 +1,13 @@
 //! The command line of `pkgtorrent`. Its help texts are the manual page's too.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 use pkgtorrent_settings::{Configuration, Origin, SettingsError};
 
+use crate::records::Record;
 use crate::settings::{DEFAULT_CONFIG, Keys, Settings, VARIABLES_PREFIX, default_state_dir};
 
 /// What the exit status of `fetch` says.
@@ -69,6 +72,15 @@ pub enum Command {
         json: bool,
     },
 
+    /// Explains why an install of this host took as long as it did
+    ///
+    /// Says where each byte came from and when, what was waited for and why, which hosts were slow, what was left to the
+    /// package manager, and what the same would have cost without other hosts. The last fifty installs are kept in the
+    /// state directory, which its owner and root may read; no agent has to run. A problem, for which the exit status is
+    /// 1, is that there is no such install.
+    #[command(after_help = EXIT_STATUS)]
+    Explain(ExplainArgs),
+
     /// Shows the settings that count, and where each is from
     ///
     /// What is written is a configuration file that says the same. Passwords in URLs are not shown.
@@ -128,6 +140,56 @@ pub enum EventForm {
     Json,
     /// An event a line: its name, the package's number and what else there is, between tabs
     Lines,
+}
+
+/// What to explain.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExplainArgs {
+    /// The install: its number, or how the digest of its set begins [default: the last one]
+    #[arg(value_name = "SET")]
+    pub install: Option<InstallName>,
+
+    /// The last install, which is the default
+    #[arg(long, conflicts_with_all = ["install", "list"])]
+    pub last: bool,
+
+    /// List the installs that can be explained, the oldest first
+    #[arg(long, conflicts_with = "install")]
+    pub list: bool,
+
+    /// Write JSON; with `--list` an object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What names an install: its number, or how its set's digest begins. The latest of those that it fits is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallName(String);
+
+impl InstallName {
+    /// Whether it names this install.
+    #[must_use]
+    pub fn names(&self, record: &Record) -> bool {
+        let is_set = record.set.is_some_and(|set| set.to_string().starts_with(&self.0));
+        is_set || self.0.parse() == Ok(record.number)
+    }
+}
+
+impl FromStr for InstallName {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let is_digest = !name.is_empty() && name.len() <= 64 && name.bytes().all(|it| it.is_ascii_hexdigit());
+        is_digest
+            .then(|| Self(name.to_ascii_lowercase()))
+            .ok_or("it is neither a number nor the beginning of a digest")
+    }
+}
+
+impl fmt::Display for InstallName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// How to run the agent.
@@ -265,7 +327,16 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_a_usage_error() {
-        for line in ["", "store", "store add", "agent start", "status extra", "stats"] {
+        for line in [
+            "",
+            "store",
+            "store add",
+            "agent start",
+            "status extra",
+            "stats",
+            "explain x",
+            "explain --last --list",
+        ] {
             let error = parsed(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

@@ -11,6 +11,7 @@ mod memory;
 pub mod origin;
 pub mod peer;
 pub mod place;
+pub mod records;
 pub mod reload;
 pub mod settings;
 pub mod start;

@@ -29,6 +29,14 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
+/// A text that somebody else wrote, without what a terminal or a reader could take for more than text.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    // These change the direction of what is written beside them.
+    let turns = |sign: char| matches!(sign, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|sign| if sign.is_control() || turns(sign) { '?' } else { sign }).collect()
+}
+
 /// The beginning of a text, of so many bytes at most.
 #[must_use]
 pub fn beginning(text: &str, len_max: usize) -> &str {
@@ -39,9 +47,41 @@ pub fn beginning(text: &str, len_max: usize) -> &str {
     &text[..end]
 }
 
+/// A text of so many bytes at most: one that is longer loses its middle, as reasons end with what caused them.
+#[must_use]
+pub fn shortened(text: &str, len_max: usize) -> String {
+    const GAP: &str = " ... ";
+    if text.len() <= len_max {
+        return text.to_owned();
+    }
+    let half = len_max.saturating_sub(GAP.len()) / 2;
+    let mut end = text.len() - half;
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    format!("{}{GAP}{}", beginning(text, half), &text[end..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_commands_a_terminal_is_no_text() {
+        assert_eq!(harmless("a\u{1b}[2Jé\u{9b}31m\r\n\u{202e}中"), "a?[2Jé?31m???中");
+    }
+
+    #[test]
+    fn what_is_too_long_loses_its_middle() {
+        assert_eq!(shortened("short", 5), "short");
+        let long = shortened(&format!("why{}503é", "é".repeat(200)), 100);
+        assert!(long.starts_with("why") && long.ends_with("503é") && long.len() <= 100, "{long}");
+    }
+
+    #[test]
+    fn a_beginning_ends_between_signs() {
+        assert_eq!((beginning("aéb", 2), beginning("aéb", 3), beginning("aéb", 9)), ("a", "aé", "aéb"));
+    }
 
     #[test]
     fn units_fit_the_numbers() {

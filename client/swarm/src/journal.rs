@@ -101,6 +101,7 @@ pub enum Happening {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Journal {
     notes: VecDeque<Note>,
+    noted: u64,
 }
 
 impl Journal {
@@ -109,6 +110,11 @@ impl Journal {
             self.notes.pop_front();
         }
         self.notes.push_back(Note { at, what });
+        self.noted += 1;
+    }
+
+    pub(crate) fn noted(&self) -> u64 {
+        self.noted
     }
 
     pub(crate) fn notes(&self) -> impl DoubleEndedIterator<Item = &Note> {

@@ -186,6 +186,18 @@ impl Swarm {
         self.journal.notes()
     }
 
+    /// How many decisions there were, those included that are forgotten.
+    #[must_use]
+    pub fn noted(&self) -> u64 {
+        self.journal.noted()
+    }
+
+    /// Whether a peer was asked for something that it has not brought.
+    #[must_use]
+    pub fn owes(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|link| !link.asked.is_empty())
+    }
+
     /// The pieces of a bundle that are given to peers.
     #[must_use]
     pub fn served(&self, bundle: BundleId) -> Option<&Bitfield> {

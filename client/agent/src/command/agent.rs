@@ -20,6 +20,7 @@ use crate::files::StateDir;
 use crate::log;
 use crate::origin::Http;
 use crate::peer::{self, Patience, Peers};
+use crate::records::Records;
 use crate::reload::{Reloading, Told};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -122,6 +123,7 @@ async fn serve(reloading: Reloading, prepared: Prepared) -> anyhow::Result<()> {
         _ = interrupt.recv() => tracing::info!("interrupted"),
         _ = terminate.recv() => tracing::info!("asked to end"),
     }
+    engine.end_installs();
     engine.say_farewell().await;
     Ok(())
 }
@@ -163,7 +165,10 @@ fn engine(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = u64::from(now.subsec_nanos()) << 32 | u64::from(std::process::id());
     let identity = Identity { peers, peer_id: door.peer_id, port: door.port(), seed };
-    Ok(Engine::new(settings, store, http, events, identity, description))
+    // Without them nothing can be explained, and everything be installed.
+    let records =
+        Records::open(files).inspect_err(|error| tracing::warn!("installs are not recorded: {error}"));
+    Ok(Engine::new(settings, store, http, events, identity, description, records.ok()))
 }
 
 /// Where other hosts come in.

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod config;
+pub mod explain;
 pub mod fetch;
 pub mod status;
 pub mod store;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use pkgtorrent_settings::SettingsError;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{AgentArgs, AgentCommand, Args, Command, StoreCommand};
+use crate::args::{AgentArgs, AgentCommand, Args, Command, ExplainArgs, StoreCommand};
 use crate::control::client::{ConnectError, Connection};
 use crate::log::Messages;
 use crate::reload::Reloading;
@@ -40,6 +41,7 @@ pub fn run(args: &Args) -> ExitCode {
         Command::Status { json } => {
             report(state_dir(args).and_then(|dir| status::run(&dir, *json)).map(|()| true))
         }
+        Command::Explain(explain) => report(run_explain(args, explain).map(|()| true)),
         Command::Config { json } => report(config::show(args, *json)),
         Command::Check => report(config::check(args)),
         Command::Store { command } => report(run_store(args, command)),
@@ -62,6 +64,15 @@ fn serve(args: &Args, agent: &AgentArgs) -> anyhow::Result<()> {
     let settings = configuration.settle(Keys::settle)?;
     let reloading = Reloading { args: args.clone(), configuration };
     agent::run(reloading, settings, &state_dir(args)?, agent.detach)
+}
+
+fn run_explain(args: &Args, explain: &ExplainArgs) -> anyhow::Result<()> {
+    let state_dir = state_dir(args)?;
+    if explain.list {
+        explain::list(&state_dir, explain.json)
+    } else {
+        explain::tell(&state_dir, explain.install.as_ref(), explain.json)
+    }
 }
 
 fn run_store(args: &Args, command: &StoreCommand) -> anyhow::Result<bool> {

@@ -1,9 +1,9 @@
-//! Commands about the store itself: adding files, listing and verifying packages, and the agent's status.
+//! Commands about the store itself: adding files, listing and verifying packages.
 
 use std::os::fd::OwnedFd;
 use std::time::{Instant, SystemTime};
 
-use pkgtorrent_protocol::socket::{AgentStatus, Answer, DownloadStatus, StoredPackage};
+use pkgtorrent_protocol::socket::{Answer, StoredPackage};
 use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
 
 use super::event::Task;
@@ -129,40 +129,6 @@ impl Engine {
             session.send(Answer::Stored(StoredPackage { identity, size, wanted_ago: 0, damage }), None);
         }
         self.check_next(id);
-    }
-
-    /// What this agent has and does.
-    pub(super) fn say_status(&self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id) else { return };
-        let (now, totals) = (Instant::now(), self.store.totals());
-        let downloads = self.downloads.values().map(|download| DownloadStatus {
-            name: download.name().to_owned(),
-            size: download.size(),
-            done: download.done(),
-        });
-        let status = AgentStatus {
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            user: self.description.user.clone(),
-            state_dir: self.description.state_dir.clone(),
-            uptime: now.duration_since(self.started).as_secs(),
-            packages: totals.packages,
-            bytes: totals.bytes,
-            bytes_max: totals.bytes_max,
-            received: self.ledger.into(),
-            sent: self.ledger.sent,
-            ledger: self.ledger,
-            last_install: self.installs.last(),
-            messages: self.network.peers.messages(),
-            peers: self.peers_connected(),
-            port: self.network.port,
-            downloads: downloads.collect(),
-            decisions: self.decisions(),
-            waiting: self.sessions.values().filter(|session| session.is_waiting()).count(),
-            ends_in: self.lifetime.left(now, self.shares_until()).as_secs(),
-            upload_limit: self.upload_limit(),
-        };
-        session.send(Answer::Status(Box::new(status)), None);
     }
 
     /// A command that brought files has gone, as the package manager's shim does: its files are taken in nevertheless.

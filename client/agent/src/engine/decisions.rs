@@ -27,7 +27,7 @@ impl Engine {
         latest
     }
 
-    fn in_words(&self, note: &Note) -> String {
+    pub(super) fn in_words(&self, note: &Note) -> String {
         let (bundle, link) = (|id| self.bundle_name(id), |id| self.link_name(id));
         match note.what {
             Happening::Leased { bundle: id, pieces } => {
@@ -76,7 +76,11 @@ impl Engine {
     }
 
     fn link_name(&self, id: LinkId) -> String {
-        if self.network.bundle_of(id).is_some() { self.network.name_of(id) } else { format!("a host ({id})") }
+        if self.network.address_of(id).is_some() {
+            self.network.name_of(id)
+        } else {
+            format!("a host ({id})")
+        }
     }
 
     fn source_name(&self, id: SourceId) -> String {

@@ -14,10 +14,11 @@ use pkgtorrent_swarm::{
 use tokio::task::AbortHandle;
 
 use super::event::{Sealed, Task, is_alias};
+use super::installs::Giver;
 use super::passing::from_store;
 use super::request::Errand;
 use super::setback::Setback;
-use super::{Engine, PROGRESS_INTERVAL, UNWANTED_GRACE, WantedState};
+use super::{Engine, PROGRESS_INTERVAL, SessionId, UNWANTED_GRACE, WantedState};
 use crate::origin::package_url;
 use crate::store::Partial;
 
@@ -57,6 +58,8 @@ pub(super) struct Download {
 pub(super) struct Running {
     identity: Sha256Digest,
     source: SourceId,
+    /// The command for which it is.
+    session: Option<SessionId>,
     abort: AbortHandle,
 }
 
@@ -76,10 +79,11 @@ impl Download {
         self.extent.size.saturating_sub(u64::from(nth) * piece_len).min(piece_len)
     }
 
-    /// Peers brought this piece of it, so much of it from other sites; gives the bytes that it adds.
-    pub(super) fn count_from_peers(&mut self, nth: u32, far: u64) -> Ledger {
+    /// Peers brought this piece of it; gives the bytes that it adds.
+    pub(super) fn count_from_peers(&mut self, nth: u32, givers: &[(Giver, u64)]) -> Ledger {
         let bytes = self.count(nth);
-        let far = far.min(bytes);
+        let far =
+            givers.iter().filter(|(giver, _)| giver.is_far).map(|(_, bytes)| bytes).sum::<u64>().min(bytes);
         let from = Ledger { near: bytes - far, far, ..Ledger::default() };
         self.from += from;
         from
@@ -218,17 +222,18 @@ impl Engine {
     /// Tells the swarm, and does what it decides.
     pub(super) fn tell_swarm(&mut self, event: SwarmEvent) {
         let actions = self.swarm.handle(event, self.now());
+        self.record_decisions();
         self.act(actions);
     }
 
-    pub(super) fn act(&mut self, actions: Vec<Action>) {
+    fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Request { request, source, bundle, file, first_piece, pieces } => {
                     self.start_request(request, source, bundle, file, first_piece..first_piece + pieces);
                 }
                 Action::Cancel { request } => {
-                    if let Some(running) = self.running.remove(&request) {
+                    if let Some(running) = self.no_longer_running(request) {
                         running.abort.abort();
                     }
                 }
@@ -281,7 +286,16 @@ impl Engine {
             info,
         };
         let task = tokio::spawn(errand.run(self.yard.clone()));
-        self.running.insert(request, Running { identity, source, abort: task.abort_handle() });
+        let session = self.asks_origin(&identity);
+        self.running.insert(request, Running { identity, source, session, abort: task.abort_handle() });
+    }
+
+    fn no_longer_running(&mut self, request: RequestId) -> Option<Running> {
+        let running = self.running.remove(&request)?;
+        if let Some(session) = running.session {
+            self.asked_origin(session);
+        }
+        Some(running)
     }
 
     /// Pieces arrived; those that were right are written, even if the request was cancelled meanwhile.
@@ -297,7 +311,7 @@ impl Engine {
                 if is_right {
                     let from = Ledger { origin: download.count(piece - first_piece), ..Ledger::default() };
                     download.from += from;
-                    self.credit(&partial.identity(), from);
+                    self.credit(&partial.identity(), from, &[]);
                 } else {
                     download.last_failure = Some(format!("piece {piece} does not match its hash"));
                 }
@@ -349,7 +363,7 @@ impl Engine {
 
     /// A request is over.
     pub(super) fn request_ended(&mut self, request: RequestId, outcome: Outcome, reason: Option<String>) {
-        let Some(running) = self.running.remove(&request) else { return };
+        let Some(running) = self.no_longer_running(request) else { return };
         if let Some(reason) = reason {
             if let Some(seed) = self.web_seeds.iter_mut().find(|seed| seed.source == running.source) {
                 seed.last_failure = Some(reason.clone());

@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// The packages that are shared in a bundle, or have begun to be.
-    fn shared_in(&self, id: BundleId) -> impl Iterator<Item = Sha256Digest> {
+    pub(super) fn shared_in(&self, id: BundleId) -> impl Iterator<Item = Sha256Digest> {
         let info = self.bundles.get(&id).and_then(|bundle| bundle.info.as_ref());
         let packages = info.into_iter().flat_map(|info| info.packages().iter().zip(info.layout().extents()));
         let served = self.swarm.served(id);

@@ -31,6 +31,7 @@ mod request;
 mod session;
 mod setback;
 mod sharing;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +64,7 @@ use self::setback::Setback;
 use self::sharing::Sharing;
 use crate::origin::Http;
 use crate::peer::{self, Peers};
+use crate::records::Records;
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -175,6 +177,7 @@ impl Engine {
         events: mpsc::Sender<Event>,
         identity: Identity,
         description: Description,
+        records: Option<Records>,
     ) -> Self {
         let Identity { peers, peer_id, port, seed } = identity;
         let now = Instant::now();
@@ -208,7 +211,7 @@ impl Engine {
             trackers: Vec::new(),
             is_reporting: settings.reports,
             random: Pcg64Mcg::new(u128::from(seed)),
-            installs: Installs::new(now),
+            installs: Installs::new(records, now),
             ledger: Ledger::default(),
             started: now,
             ticked: now,
@@ -344,8 +347,7 @@ impl Engine {
     fn tick(&mut self) {
         let now = Instant::now();
         self.ticked = now;
-        let actions = self.swarm.handle(pkgtorrent_swarm::Event::Tick, self.now());
-        self.act(actions);
+        self.tell_swarm(pkgtorrent_swarm::Event::Tick);
         self.watch_installs(now);
         self.drop_unwanted(now);
         self.leave_shared();

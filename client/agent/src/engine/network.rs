@@ -11,6 +11,7 @@ use pkgtorrent_swarm::{Action, BundleId, Event as SwarmEvent, LinkId, PartReason
 use super::Engine;
 use super::bundles::Bundle;
 use super::connections::links_max;
+use super::installs::Giver;
 use crate::peer::{
     CloseReason, Command, Event as PeerEvent, FromPeer, Hello, Known, Peer, Peers, Verdict, Welcome,
 };
@@ -50,6 +51,8 @@ pub(super) struct Network {
     /// Who hung up, and when to call again; at most [`HUNG_UP_MAX`].
     hung_up: VecDeque<(Instant, InfoHash, SocketAddr)>,
     banned: VecDeque<(IpAddr, PeerId)>,
+    /// The connection that the swarm is being told of, as it has just ended.
+    parting: Option<(LinkId, BundleId, SocketAddr)>,
     next: u64,
     /// What is to be said once everything has been decided that follows from an event.
     outbox: Vec<(LinkId, Command)>,
@@ -62,7 +65,7 @@ pub(super) struct Link {
     pub(super) bundle: BundleId,
     address: SocketAddr,
     /// It is in another site, as the swarm was told.
-    pub(super) is_far: bool,
+    is_far: bool,
     client: String,
     /// We made it.
     pub(super) is_dialled: bool,
@@ -89,6 +92,7 @@ impl Network {
             candidates: HashMap::new(),
             hung_up: VecDeque::new(),
             banned: VecDeque::new(),
+            parting: None,
             next: 0,
             outbox: Vec::new(),
         }
@@ -114,14 +118,37 @@ impl Network {
         self.banned.iter().any(|(ip, id)| *id == peer_id || is_same_host(ip))
     }
 
-    /// The bundle that a connection is for.
+    /// The bundle that a connection is for, or was until just now.
     pub(super) fn bundle_of(&self, link: LinkId) -> Option<BundleId> {
-        Some(self.links.get(&link)?.bundle)
+        let parting = || self.parting.filter(|(parting, ..)| *parting == link).map(|(_, bundle, _)| bundle);
+        self.links.get(&link).map(|link| link.bundle).or_else(parting)
+    }
+
+    /// Who is at the other end of a connection, or was until just now.
+    pub(super) fn address_of(&self, link: LinkId) -> Option<SocketAddr> {
+        let parting = || self.parting.filter(|(parting, ..)| *parting == link).map(|(.., address)| address);
+        self.links.get(&link).map(|link| link.address).or_else(parting)
+    }
+
+    /// What a peer's program calls itself.
+    pub(super) fn client_of(&self, link: LinkId) -> &str {
+        self.links.get(&link).map_or("", |link| &link.client)
     }
 
     /// A peer as messages name it.
     pub(super) fn name_of(&self, link: LinkId) -> String {
-        self.links.get(&link).map_or_else(String::new, |link| format!("{} ({})", link.address, link.client))
+        match (self.address_of(link), self.client_of(link)) {
+            (None, _) => String::new(),
+            (Some(address), "") => address.to_string(),
+            (Some(address), client) => format!("{address} ({client})"),
+        }
+    }
+}
+
+impl Link {
+    /// Who gives over it.
+    pub(super) fn giver(&self) -> Giver {
+        Giver { address: self.address, is_far: self.is_far }
     }
 }
 
@@ -407,8 +434,11 @@ impl Engine {
 
     pub(super) fn drop_link(&mut self, id: LinkId) {
         let bundle = self.network.bundle_of(id);
+        let parting = self.network.links.get(&id).map(|link| (id, link.bundle, link.address));
         if self.forget_link(id) {
+            self.network.parting = parting;
             self.tell_swarm(SwarmEvent::LinkGone { link: id });
+            self.network.parting = None;
         }
         if let Some(bundle) = bundle {
             self.info_is_not_given(bundle, id);

@@ -9,6 +9,8 @@ use pkgtorrent_swarm::{BundleId, Event as SwarmEvent, FileIndex, LinkId};
 
 use super::Engine;
 use super::event::Task;
+use super::installs::Giver;
+use super::network::Link;
 use crate::store::{Partial, piece_matches};
 
 /// How many wrong copies of pieces are kept, of all bundles together, to see later which of their blocks were wrong.
@@ -18,17 +20,19 @@ const WRONG_MAX: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Assembling {
     pieces: BTreeMap<u32, Unfinished>,
-    /// The block that the swarm is being told of, and whether it is from another site.
-    in_hand: Option<(Block, Bytes, bool)>,
+    /// The block that the swarm is being told of, and who gave it.
+    in_hand: Option<(Block, Bytes, Giver)>,
     wrong: BTreeMap<u32, Vec<u8>>,
 }
 
 #[derive(Debug)]
 struct Unfinished {
     bytes: Vec<u8>,
-    /// How many of them came from other sites.
-    far: u64,
+    givers: Givers,
 }
+
+/// Who gave how many bytes of a piece: mostly one or two.
+type Givers = Vec<(Giver, u64)>;
 
 /// A piece that was put together, after it was checked.
 #[derive(Debug)]
@@ -38,8 +42,7 @@ pub(crate) struct Assembled {
     /// The first piece of its package in this bundle.
     pub(crate) first_piece: u32,
     pub(crate) partial: Partial,
-    /// How many bytes of it came from other sites.
-    pub(crate) far: u64,
+    pub(crate) givers: Givers,
     pub(crate) result: Judgement,
 }
 
@@ -57,9 +60,9 @@ pub(crate) enum Judgement {
 impl Engine {
     /// A block came from a peer. The swarm says whether it is of use.
     pub(super) fn block_came(&mut self, id: BundleId, link: LinkId, block: Block, data: Bytes) {
-        let is_far = self.network.links.get(&link).is_some_and(|link| link.is_far);
+        let Some(giver) = self.network.links.get(&link).map(Link::giver) else { return };
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
-        bundle.assembling.in_hand = Some((block, data, is_far));
+        bundle.assembling.in_hand = Some((block, data, giver));
         self.tell_swarm(SwarmEvent::Arrived { link, block });
         if let Some(bundle) = self.bundles.get_mut(&id) {
             bundle.assembling.in_hand = None;
@@ -71,10 +74,10 @@ impl Engine {
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
         let Some(info) = &bundle.info else { return };
         let in_hand = bundle.assembling.in_hand.take();
-        let Some((_, data, is_far)) = in_hand.filter(|(in_hand, ..)| *in_hand == block) else { return };
+        let Some((_, data, giver)) = in_hand.filter(|(in_hand, ..)| *in_hand == block) else { return };
         let piece_len = info.layout().piece_len().bytes() as usize;
-        let unfinished = || Unfinished { bytes: Vec::with_capacity(piece_len), far: 0 };
-        let Unfinished { bytes, far } =
+        let unfinished = || Unfinished { bytes: Vec::with_capacity(piece_len), givers: Givers::new() };
+        let Unfinished { bytes, givers } =
             bundle.assembling.pieces.entry(block.piece).or_insert_with(unfinished);
         let (begin, end) = (block.begin as usize, block.begin as usize + data.len());
         // The swarm keeps nothing that lies outside of a piece.
@@ -85,7 +88,11 @@ impl Engine {
             bytes.resize(end, 0);
         }
         bytes[begin..end].copy_from_slice(&data);
-        *far += if is_far { data.len() as u64 } else { 0 };
+        let given = data.len() as u64;
+        match givers.iter_mut().find(|(known, _)| *known == giver) {
+            Some((_, bytes)) => *bytes += given,
+            None => givers.push((giver, given)),
+        }
     }
 
     /// What was kept of a piece is of no use.
@@ -100,7 +107,9 @@ impl Engine {
         let Some((identity, first_piece)) = self.package_of(id, piece) else { return };
         let Some(bundle) = self.bundles.get_mut(&id) else { return };
         let unfinished = bundle.assembling.pieces.remove(&piece);
-        let (Some(info), Some(Unfinished { bytes, far })) = (bundle.info.clone(), unfinished) else { return };
+        let (Some(info), Some(Unfinished { bytes, givers })) = (bundle.info.clone(), unfinished) else {
+            return;
+        };
         let Some(download) = self.downloads.get(&identity) else { return };
         let partial = download.partial().clone();
         let before = bundle.assembling.wrong.remove(&piece);
@@ -121,7 +130,7 @@ impl Engine {
                 // The first wrong copy is the one that several peers may have sent.
                 Judgement::Wrong(before.unwrap_or(bytes))
             };
-            let assembled = Assembled { bundle: id, piece, first_piece, partial, far, result };
+            let assembled = Assembled { bundle: id, piece, first_piece, partial, givers, result };
             let _ = events.blocking_send(Task::Assembled(assembled).into());
         });
     }
@@ -137,12 +146,12 @@ impl Engine {
 
     /// A piece was checked.
     pub(super) fn assembled(&mut self, assembled: Assembled) {
-        let Assembled { bundle, piece, first_piece, partial, far, result } = assembled;
+        let Assembled { bundle, piece, first_piece, partial, givers, result } = assembled;
         let event = match result {
             Judgement::Right { wrong } => {
                 if let Some(download) = self.download_of(&partial) {
-                    let from = download.count_from_peers(piece - first_piece, far);
-                    self.credit(&partial.identity(), from);
+                    let from = download.count_from_peers(piece - first_piece, &givers);
+                    self.credit(&partial.identity(), from, &givers);
                 }
                 self.came_before_move(&partial, bundle, first_piece, piece);
                 SwarmEvent::PieceVerified { bundle, piece, wrong }

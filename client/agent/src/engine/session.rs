@@ -135,9 +135,15 @@ impl Session {
         self.open > 0
     }
 
-    /// How many packages it waits for.
-    pub(crate) fn open(&self) -> usize {
-        self.open
+    /// The wants that are open.
+    pub(crate) fn open_wants(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_open = |(_, wanting): &(usize, &Wanting)| wanting.state != WantState::Over;
+        self.wants.iter().enumerate().filter(is_open).map(|(index, _)| index)
+    }
+
+    /// What the command calls a package, and its size.
+    pub(crate) fn called(&self, index: usize) -> (&str, u64) {
+        self.wants.get(index).map_or(("", 0), |wanting| (&wanting.want.name, wanting.want.size))
     }
 
     /// What must stay free for it: the copies only of those packages that are not in place yet.
@@ -156,6 +162,9 @@ impl Session {
             Some(wanting) if wanting.state == WantState::Waiting => {
                 wanting.state = WantState::Whole(identity, from);
                 self.passing.push_back(index);
+                if let Some(install) = &mut self.install {
+                    install.whole(index, from);
+                }
                 true
             }
             _ => false,
@@ -197,8 +206,8 @@ impl Session {
         let (identity, from) = self.no_longer_passed(index)?;
         if let Some(install) = &mut self.install {
             match failed {
-                None => install.placed(from),
-                Some(reason) => install.left(&Setback::new(FallbackReason::NotPlaced, reason)),
+                None => install.placed(index, from),
+                Some(reason) => install.left(index, &Setback::new(FallbackReason::NotPlaced, reason)),
             }
         }
         self.close(index);
@@ -226,7 +235,7 @@ impl Session {
     pub(crate) fn fail(&mut self, index: usize, setback: &Setback) {
         if self.wants.get(index).is_some_and(|wanting| wanting.state == WantState::Waiting) {
             if let Some(install) = &mut self.install {
-                install.left(setback);
+                install.left(index, setback);
             }
             self.close(index);
             self.send(Answer::Failed { index, reason: setback.text.clone() }, None);

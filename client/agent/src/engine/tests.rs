@@ -79,7 +79,7 @@ impl Host {
         let peer_id = PeerId([1; 20]);
         let peers = Peers::new(&settings.peers, peer::Patience::default(), peer_id, None, peers);
         let identity = Identity { peers, peer_id, port: None, seed: 1 };
-        let engine = Engine::new(&settings, store, http, sender, identity, Description::default());
+        let engine = Engine::new(&settings, store, http, sender, identity, Description::default(), None);
         let mut host = Self { engine, events, answers: HashMap::new(), directory };
         for session in [ALICE, BOB] {
             let (answers, queue) = mpsc::channel(ANSWERS_MAX);

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use pkgtorrent_swarm::{Happening, LinkId, Note};
+
 use super::super::{Engine, SessionId, Wanted, WantedState};
+use crate::records::Wait;
 
 /// How often installs are looked at: often enough to see a hold-off, which lasts seconds, and for a set of the largest
 /// size a per cent of a core.
@@ -18,32 +21,6 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(now: Instant) -> Self {
         Self { at: now }
-    }
-}
-
-/// Why nothing comes. What explains more stands further back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wait {
-    /// All is here, and is being put into place.
-    Placing,
-    /// A service was asked where it is.
-    Plan,
-    /// A bundle's info dictionary is being read.
-    Info,
-    /// It is downloaded for another command.
-    OtherInstall,
-    /// Those that were asked bring nothing.
-    Silence,
-    /// Others fetch it first.
-    FirstCopy,
-    /// The mirror's lid is reached.
-    Lid,
-}
-
-impl Wait {
-    /// Whether it is held back on purpose.
-    fn is_on_purpose(self) -> bool {
-        matches!(self, Self::FirstCopy | Self::Lid)
     }
 }
 
@@ -70,11 +47,70 @@ impl Engine {
             })
             .collect();
         for (id, wait) in self.waits(still) {
-            if let Some(install) = self.install(id)
-                && wait.is_on_purpose()
-            {
-                install.waited += since.min(now.duration_since(install.since));
+            let Some(install) = self.install(id) else { continue };
+            let to = now.duration_since(install.since);
+            let time = since.min(to);
+            if wait.is_on_purpose() {
+                install.waited += time;
             }
+            install.recording.waited(to - time, to, wait);
+        }
+        self.watch_peers(since);
+    }
+
+    /// Peers that owe something have had this time for it.
+    fn watch_peers(&mut self, time: Duration) {
+        let recordings = self.sessions.values_mut().filter_map(|session| session.install.as_mut());
+        let mut recordings: Vec<_> = recordings.map(|install| &mut install.recording).collect();
+        if recordings.is_empty() {
+            return;
+        }
+        for (id, link) in self.network.links.iter().filter(|(id, _)| self.swarm.owes(**id)) {
+            let (giver, client) = (link.giver(), self.network.client_of(*id));
+            recordings.iter_mut().for_each(|recording| recording.owed(giver, client, time));
+        }
+    }
+
+    /// Records what the swarm decided since the last time, for all installs that go on: which of them it was for, the bundle
+    /// says that each decision names.
+    pub(in super::super) fn record_decisions(&mut self) {
+        let news = self.swarm.noted() - self.installs.noted;
+        if news == 0 {
+            return;
+        }
+        self.installs.noted += news;
+        if self.sessions.values().all(|session| session.install.is_none()) {
+            return;
+        }
+        // Those that the swarm has forgotten already are lost.
+        let news = usize::try_from(news).unwrap_or(usize::MAX);
+        let mut notes: Vec<Note> = self.swarm.notes().rev().take(news).copied().collect();
+        notes.reverse();
+        notes.retain(|note| self.is_of_installs(note));
+        for note in &notes {
+            let words = self.in_words(note);
+            let silent = |id: LinkId| self.network.address_of(id);
+            let (silent, banned) = match note.what {
+                Happening::Silent { link, .. } => (silent(link), None),
+                Happening::Banned { link, .. } => (None, silent(link)),
+                _ => (None, None),
+            };
+            for install in self.sessions.values_mut().filter_map(|session| session.install.as_mut()) {
+                install.recording.decided(install.since.elapsed(), &words);
+                silent.into_iter().for_each(|address| install.recording.fell_silent(address));
+                banned.into_iter().for_each(|address| install.recording.banned(address));
+            }
+        }
+    }
+
+    /// Who comes and goes only to be given something is no matter of an install.
+    fn is_of_installs(&self, note: &Note) -> bool {
+        match note.what {
+            Happening::Linked { bundle, .. } => self.swarm.needed_len(bundle) > 0,
+            Happening::Unlinked { link } => {
+                self.network.bundle_of(link).is_some_and(|bundle| self.swarm.needed_len(bundle) > 0)
+            }
+            _ => true,
         }
     }
 
