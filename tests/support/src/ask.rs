@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use pkgtorrent_protocol::announce::{BatchAnnounce, BatchAnswer, GetAnnounce, GetAnswer};
 use pkgtorrent_protocol::plan::{Plan, SetRequest, VERSION};
+use pkgtorrent_protocol::report::Report;
 use pkgtorrent_protocol::{InfoHash, PackageDigest, PackageSet, PeerId, SetDigest};
 
 use crate::http::{self, Request, Response};
@@ -83,6 +84,19 @@ pub fn announce_all(service: SocketAddr, announce: &BatchAnnounce) -> BatchAnswe
         Request::post(&format!("{PREFIX}announce"), body).header("Content-Type", "application/json");
     let response = http::send(service, &request).expect_status(200);
     serde_json::from_slice(&response.body).unwrap_or_else(|e| panic!("no answer: {e}: {}", response.text()))
+}
+
+/// Reports as a host with this address: of its own accord nobody believes that, so the service has to trust this machine
+/// as a proxy.
+pub fn report_from(service: SocketAddr, address: &str, report: Report) {
+    let mut name = [b'.'; 20];
+    name[..address.len()].copy_from_slice(address.as_bytes());
+    let report = Some(report);
+    let (version, port, swarms, compact) = (VERSION, 6881, Vec::new(), false);
+    let announce = BatchAnnounce { version, peer_id: PeerId(name), port, swarms, compact, report };
+    let body = serde_json::to_vec(&announce).expect("an announce encodes");
+    let request = Request::post(&format!("{PREFIX}announce"), body).header("X-Forwarded-For", address);
+    let _ = http::send(service, &request).expect_status(200);
 }
 
 /// How many peers of a swarm are complete and how many are not, as a scrape says.

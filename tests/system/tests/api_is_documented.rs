@@ -1,9 +1,13 @@
 //! The API says what its document says that it says, to the last field, and says what is wrong with a question.
 
+use std::time::Duration;
+
 use pkgtorrent_protocol::PeerId;
+use pkgtorrent_protocol::plan::Plan;
+use pkgtorrent_protocol::report::{Fallback, FallbackReason, InstallReport, Ledger, Report};
 use pkgtorrent_system_tests::site::Site;
-use pkgtorrent_test_support::ask;
-use pkgtorrent_test_support::http;
+use pkgtorrent_test_support::process::wait_for;
+use pkgtorrent_test_support::{ask, http};
 use serde_json::{Value, json};
 
 const API: &str = "/pkgtorrent/api/v1";
@@ -11,7 +15,33 @@ const API: &str = "/pkgtorrent/api/v1";
 const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 fn site() -> Site {
-    Site::start(&[("large.rpm", 3_000_000), ("small.rpm", 1_000)], "")
+    let proxied = r#"trusted_proxies = ["127.0.0.0/8"]"#;
+    Site::start(&[("large.rpm", 3_000_000), ("small.rpm", 1_000)], proxied)
+}
+
+/// One host that has installed everything but one package, and one that has installed all.
+fn report(site: &Site, plan: &Plan) {
+    let fallback = Fallback { reason: FallbackReason::NoRoom, packages: 1, example: "full".into() };
+    for (host, fallbacks) in [vec![fallback], vec![]].into_iter().enumerate() {
+        let placed = 2 - fallbacks.len() as u32;
+        let (set, packages) = (Some(plan.set), 2);
+        let install = InstallReport {
+            number: 1,
+            set,
+            took: 900,
+            packages,
+            placed,
+            fallbacks,
+            ..InstallReport::default()
+        };
+        let bytes = Ledger { origin: 5, near: 6, far: 7, store: 8, sent: 9 };
+        let report = Report { program: "1.2.3".into(), bytes, installs: vec![install], ..Report::default() };
+        ask::report_from(site.service.addr(), &format!("10.1.0.{host}"), report);
+    }
+    // Sets become packages every few seconds.
+    wait_for("packages that were installed", Duration::from_secs(20), || {
+        (get(site, "/installs/packages").1 != json!([])).then_some(())
+    });
 }
 
 fn get(site: &Site, path: &str) -> (u16, Value) {
@@ -22,12 +52,15 @@ fn get(site: &Site, path: &str) -> (u16, Value) {
     (answer.status, json)
 }
 
-/// What a schema refers to, without the fields that it does not name: a field that nobody documented is found out.
+/// What schemas refer to, closed: a field that nobody documented is found out.
 fn closed(document: &Value) -> Value {
     let mut components = document["components"].clone();
-    let text = components.to_string();
-    for (name, schema) in components["schemas"].as_object_mut().expect("schemas") {
-        let is_a_part = text.contains(&format!("{{\"$ref\":\"#/components/schemas/{name}\"}},{{"));
+    let schemas = components["schemas"].as_object_mut().expect("schemas");
+    // Whoever has the fields of another among its own closes both.
+    let parts = schemas.values().filter_map(|schema| schema["allOf"].as_array()).flatten();
+    let parts: Vec<String> = parts.filter_map(|part| Some(part["$ref"].as_str()?.to_owned())).collect();
+    for (name, schema) in schemas {
+        let is_a_part = parts.iter().any(|part| part.ends_with(&format!("/{name}")));
         if !is_a_part && (schema.get("properties").is_some() || schema.get("allOf").is_some()) {
             schema["unevaluatedProperties"] = json!(false);
         }
@@ -52,6 +85,7 @@ fn assert_documented(document: &Value, template: &str, status: u16, answer: &Val
 fn every_answer_is_what_the_document_says() {
     let site = site();
     let plan = ask::post_set_as(site.service.addr(), &site.digests(), 6881, PeerId([b'p'; 20]));
+    report(&site, &plan);
     let (status, document) = get(&site, "/openapi.json");
     assert_eq!(status, 200);
     let (bundle, package) = (plan.bundles[0].info_hash.to_string(), site.packages[0].identity.to_string());
@@ -117,9 +151,17 @@ fn a_wrong_question_is_told_what_is_wrong_and_where() {
         ("/swarms?limit=5000", r#"limit: "5000" is no number from 1 to 100"#),
         ("/swarms?order=%3Cb%3E", r#"order: "<b>" is none of peers, incomplete, size, absent"#),
         ("/packages?offset=x", r#"offset: "x" is no number from 0 to 10000000"#),
-        ("/health?verbose=1", r#""verbose" is no parameter here; known: none"#),
+        ("/overview?verbose=1", r#""verbose" is no parameter here; known: none"#),
+        ("/history?hours=0", r#"hours: "0" is no number from 1 to 744"#),
+        ("/installs/slowest?days=32", r#"days: "32" is no number from 1 to 31"#),
     ] {
         assert_eq!(get(&site, path), (400, json!({ "error": why })), "{path}");
     }
-    assert_eq!(get(&site, "/swarms/xyz"), (404, json!({ "error": "not found" })));
+    let not_found = (404, json!({ "error": "not found" }));
+    assert_eq!(get(&site, "/swarms/xyz"), not_found);
+    assert_eq!(get(&site, "/history?site=nowhere"), not_found);
+    let silent = Site::start(&[], "accounts = false");
+    let reason = "no accounts are kept here: see `accounts` in service.toml";
+    assert_eq!(get(&silent, "/sites"), (404, json!({ "error": reason })));
+    assert_eq!(get(&silent, "/overview").1["fleet"], Value::Null);
 }

@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use pkgtorrent_protocol::PeerId;
+use pkgtorrent_protocol::plan::Plan;
+use pkgtorrent_protocol::report::{Fallback, FallbackReason, InstallReport, Ledger, Report};
 use pkgtorrent_system_tests::site::Site;
 use pkgtorrent_test_support::browser::{DESKTOP, ENTER, PHONE, TAB};
 use pkgtorrent_test_support::process::wait_for;
-use pkgtorrent_test_support::{Agent, Browser, ask};
+use pkgtorrent_test_support::{Agent, Browser, ask, http};
 use serde_json::json;
 
 const FILES: [(&str, usize); 3] = [
@@ -32,6 +34,43 @@ const PAGE_LEN_MAX: u64 = 300_000;
 
 /// The page asks every other second.
 const TWO_LOOKS: Duration = Duration::from_secs(5);
+
+/// Two sites, and hosts in them, which a test speaks for.
+const SITES: &str = r#"
+    trusted_proxies = ["127.0.0.0/8"]
+    sites = { berlin = ["10.1.0.0/16"], lyon = ["10.2.0.0/16"] }
+"#;
+
+/// A mirror whose hosts have reported an install each: twelve, of which one took a minute and was left a package.
+fn busy() -> (Site, Plan) {
+    let site = Site::start(&FILES, SITES);
+    let plan = ask::post_set_as(site.service.addr(), &site.digests(), 6881, PeerId([b'p'; 20]));
+    for host in 0..12 {
+        let is_slow = host == 7;
+        let bytes = Ledger {
+            origin: if host == 0 { 40_000_000 } else { 1_000_000 },
+            near: 30_000_000 + host * 1_000_000,
+            far: if host % 2 == 1 { 6_000_000 } else { 0 },
+            ..Ledger::default()
+        };
+        let fallback =
+            Fallback { reason: FallbackReason::NotBrought, packages: 1, example: "vim-9.1.rpm: 504".into() };
+        let install = InstallReport {
+            number: 1,
+            set: Some(plan.set),
+            took: if is_slow { 61_000 } else { 2_000 + 137 * host as u32 },
+            packages: 3,
+            placed: if is_slow { 2 } else { 3 },
+            bytes,
+            fallbacks: if is_slow { vec![fallback] } else { Vec::new() },
+            ..InstallReport::default()
+        };
+        let report = Report { program: "0.1.0".into(), bytes, installs: vec![install], ..Report::default() };
+        let address = format!("10.{}.0.{host}", 1 + host % 2);
+        ask::report_from(site.service.addr(), &address, report);
+    }
+    (site, plan)
+}
 
 fn open(site: &Site, path: &str) -> Browser {
     let browser = Browser::start();
@@ -87,21 +126,60 @@ fn what_hosts_do_appears_without_loading_the_page_anew() {
     let browser = open(&site, "/pkgtorrent/");
     browser.wait_until("document.querySelector('#swarms').textContent.includes('Nobody shares')");
     // What is in the page stays there, as long as it is not loaded anew.
-    let _ = browser.eval("window.loaded = 'once'");
+    let _ = browser.eval("window.loaded = 'once'; document.querySelector('.chart details').open = true");
     let hosts = [Agent::new(), Agent::new()];
     for host in &hosts {
         let _ = host.fetch(&site.service.url("/"), &host.wants(&site.packages)).all_placed();
     }
     browser.wait_until("document.querySelector('#swarms tbody')?.textContent.includes('kernel-core-6.11.4')");
     browser.wait_until("document.querySelector('#swarms tbody td:nth-child(4)')?.textContent === '2'");
+    browser.wait_until("document.querySelector('.figure strong').textContent !== '0 B'");
     assert_eq!(browser.text("return window.loaded"), "once");
+    assert_eq!(browser.eval("return document.querySelector('.chart details').open"), true, "it was unfolded");
+    assert_well(&browser, &site);
+}
+
+#[test]
+fn what_hosts_report_is_summed_up() {
+    let (site, _) = busy();
+    let browser = open(&site, "/pkgtorrent/");
+    let figures =
+        browser.eval("return [...document.querySelectorAll('.figure')].map((it) => it.textContent)");
+    for (figure, shown) in [
+        // 12 times 30 MB and 0 to 11 more from the same site, 6 times 6 from the other.
+        (0, "The mirror was spared today462 MB90 % of 513 MB that hosts fetched"),
+        (1, "This month462 MB90 %"),
+        (2, "90 %513 MB in all"),
+        (3, "Hosts1212 installs today, half of them within"),
+    ] {
+        assert!(figures[figure].as_str().is_some_and(|text| text.contains(shown)), "{shown}: {figures}");
+    }
+    let sites =
+        browser.text("return document.querySelector('[aria-label=\"Hosts by site\"] tbody').textContent");
+    assert!(sites.starts_with("berlin6") && sites.contains("lyon6"), "{sites}");
+    let slowest = browser.text("return document.querySelector('[aria-label^=Slowest] tbody tr').textContent");
+    assert!(slowest.starts_with("10.2.0.7 lyon1 min 1 s"), "{slowest}");
+    let left = browser.text("return document.querySelector('[aria-label^=Lately] tbody').textContent");
+    assert!(left.starts_with("10.2.0.7 lyon1nobody gave it in time (1): vim-9.1.rpm: 504"), "{left}");
+    for class in ["origin", "near", "far"] {
+        let bars = format!("return document.querySelectorAll('.chart path.{class}').length");
+        assert_eq!(browser.eval(&bars), 1, "{class}");
+    }
+    let _ = browser.eval("document.querySelector('#history nav a:nth-child(3)').click()");
+    browser.wait_until("location.search.includes('span=month')");
+    browser.wait_until("document.querySelector('#history [aria-current]')?.textContent === '30 days'");
+    assert_eq!(browser.eval("return document.querySelectorAll('#history tbody tr').length"), 30);
     assert_well(&browser, &site);
 }
 
 #[test]
 fn it_can_be_read_in_any_light_and_on_a_phone() {
-    let site = Site::start(&FILES, "");
-    let plan = ask::post_set_as(site.service.addr(), &site.digests(), 6881, PeerId([b'p'; 20]));
+    let (site, plan) = busy();
+    // Sets become packages every few seconds.
+    let installed = "/pkgtorrent/api/v1/installs/packages";
+    wait_for("packages that were installed", TWO_LOOKS * 4, || {
+        (http::get(site.service.addr(), installed).text().len() > 10).then_some(())
+    });
     let pages = [
         ("fleet", String::new()),
         ("bundle", format!("bundles/{}", plan.bundles[0].info_hash)),
@@ -201,8 +279,16 @@ fn hostile_names_stay_text() {
     let files = HOSTILE.map(|name| (name, 20_000));
     let site = Site::start(&files, "");
     let plan = ask::post_set_as(site.service.addr(), &site.digests(), 6881, PeerId([b'p'; 20]));
+    let fallback = Fallback { packages: 1, example: HOSTILE[0].into(), ..Fallback::default() };
+    let install =
+        InstallReport { number: 1, packages: 1, fallbacks: vec![fallback], ..InstallReport::default() };
+    let report = Report { program: HOSTILE[2].into(), installs: vec![install], ..Report::default() };
+    ask::report_from(site.service.addr(), "10.1.0.1", report);
     let browser = open(&site, "/pkgtorrent/");
+    let left = "return document.querySelector('[aria-label^=Lately] tbody').textContent";
+    assert!(browser.text(left).contains(HOSTILE[0]), "{}", browser.text(left));
     let pages = [
+        "?q=%22%3E%3Cscript%3Edocument.title=%27hacked%27%3C/script%3E".into(),
         format!("bundles/{}", plan.bundles[0].info_hash),
         "packages?q=%22%3E%3Cscript%3Edocument.title=%27hacked%27%3C/script%3E".into(),
         "packages".into(),

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use pkgtorrent_protocol::SetDigest;
 use pkgtorrent_protocol::report::{Fallback, InstallReport, Ledger, TEXT_LEN_MAX};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::documented;
 
 use super::hosts::legible;
 use super::stored::{Change, Kind};
@@ -18,15 +21,17 @@ const SLOWEST_MAX: usize = 50;
 const FALLBACKS_MAX: usize = 500;
 
 /// One install that has ended on a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct EndedInstall {
     /// When it ended, in seconds since 1970.
     pub(crate) ended: u64,
     /// The host's address.
+    #[schema(value_type = String)]
     pub(crate) host: IpAddr,
     /// Its site; empty where it is in none.
     pub(crate) site: String,
     /// The set that it asked for, if it asked a service.
+    #[schema(value_type = Option<String>)]
     pub(crate) set: Option<SetDigest>,
     /// How many milliseconds it took.
     pub(crate) took_ms: u32,
@@ -37,8 +42,10 @@ pub(crate) struct EndedInstall {
     /// How many of them are in place.
     pub(crate) placed: u32,
     /// Bytes by source.
+    #[schema(value_type = documented::Ledger)]
     pub(crate) bytes: Ledger,
     /// Why the others were left to the package manager.
+    #[schema(value_type = Vec<documented::Fallback>)]
     pub(crate) fallbacks: Vec<Fallback>,
 }
 

@@ -9,6 +9,7 @@
 //! *Non-goals*: proof. A host is believed as far as a line can carry what it says.
 
 mod buckets;
+mod documented;
 mod durations;
 mod hosts;
 mod installs;
@@ -30,11 +31,13 @@ use pkgtorrent_protocol::report::{FallbackReason, InstallReport, Report};
 use buckets::{Buckets, Place};
 use hosts::Hosts;
 pub(crate) use hosts::{Ignored, Reporter};
-use installs::{EndedInstall, Fallbacks, Slowest};
+pub(crate) use installs::EndedInstall;
+use installs::{Fallbacks, Slowest};
 pub(crate) use keeping::{finish, forget, keep, now, open};
 use spread::{NamedPackage, Spread};
 use stored::{Change, Kind};
 use tally::Tally;
+pub(crate) use views::{History, InstalledPackage, Overview, PackageSpread, SiteView, Sums};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3600;

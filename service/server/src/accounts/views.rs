@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use pkgtorrent_protocol::Sha256Digest;
 use pkgtorrent_protocol::report::{FallbackReason, Ledger};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::documented;
 use super::hosts::LATELY;
 use super::installs::EndedInstall;
 use super::spread::Package;
@@ -17,9 +19,10 @@ use super::{Accounts, HOUR, KEPT_DAYS, MINUTES_KEPT};
 const PROGRAMS_MAX: usize = 16;
 
 /// Sums over some time and some hosts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Sums {
     /// Bytes by source, and those that hosts gave to others.
+    #[schema(value_type = documented::Ledger)]
     pub(crate) bytes: Ledger,
     /// Bytes that the mirror would have sent otherwise: those from other hosts.
     pub(crate) spared: u64,
@@ -30,6 +33,7 @@ pub(crate) struct Sums {
     /// Packages that they have left to the package manager.
     pub(crate) left: u64,
     /// The latter by reason; without those that there are none for.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub(crate) fallbacks: BTreeMap<&'static str, u64>,
     /// How many milliseconds half of the installs took at most, within a fifth; absent without installs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +44,8 @@ pub(crate) struct Sums {
 }
 
 /// The fleet at a glance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Fleet)]
 pub(crate) struct Overview {
     /// When this was so.
     pub(crate) now: u64,
@@ -59,7 +64,7 @@ pub(crate) struct Overview {
 }
 
 /// One site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct SiteView {
     /// Its name; empty for hosts that are in no site.
     pub(crate) name: String,
@@ -72,7 +77,7 @@ pub(crate) struct SiteView {
 }
 
 /// What happened over time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct History {
     /// Seconds of each point: those of a minute or an hour.
     pub(crate) step: u64,
@@ -85,7 +90,7 @@ pub(crate) struct History {
 }
 
 /// A minute or an hour.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Point {
     /// When it begins.
     pub(crate) at: u64,
@@ -95,9 +100,10 @@ pub(crate) struct Point {
 }
 
 /// A package that was installed lately.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct InstalledPackage {
     /// Its digest.
+    #[schema(value_type = String)]
     pub(crate) package: Sha256Digest,
     /// Its file's name.
     pub(crate) name: String,
@@ -108,7 +114,7 @@ pub(crate) struct InstalledPackage {
 }
 
 /// How one package spread. Installs are counted that had everything which the service has of their set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct PackageSpread {
     /// Which one.
     #[serde(flatten)]

@@ -17,6 +17,9 @@ pub(crate) enum HttpError {
     /// The request makes no sense; the text says why.
     #[error("{0}")]
     BadRequest(String),
+    /// What hosts do is not written down here.
+    #[error("no accounts are kept here: see `accounts` in service.toml")]
+    NoAccounts,
     /// There is no such thing.
     #[error("not found")]
     NotFound,
@@ -52,7 +55,7 @@ impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::NotFound | Self::UnknownPackages(_) => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoAccounts | Self::UnknownPackages(_) => StatusCode::NOT_FOUND,
             Self::UnknownSet => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,

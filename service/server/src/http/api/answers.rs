@@ -4,6 +4,30 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::accounts::{self, PackageSpread};
+
+/// Everything at a glance.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Overview {
+    /// How the service itself is.
+    pub(crate) service: Health,
+    /// All live swarms in numbers.
+    pub(crate) swarms: SwarmTotals,
+    /// What hosts have told; none where no accounts are kept.
+    pub(crate) fleet: Option<accounts::Overview>,
+}
+
+/// All live swarms in numbers.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct SwarmTotals {
+    /// Swarms with peers.
+    pub(crate) live: usize,
+    /// Peers that have everything, one for each swarm that they are in.
+    pub(crate) complete: u64,
+    /// Peers that do not yet.
+    pub(crate) incomplete: u64,
+}
+
 /// How the service itself is.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Health {
@@ -181,6 +205,8 @@ pub(crate) struct Package {
     pub(crate) paths: Vec<String>,
     /// The swarm in which it is shared, if anybody has asked for it.
     pub(crate) home: Option<Swarm>,
+    /// How it spread, if it was installed lately.
+    pub(crate) spread: Option<PackageSpread>,
 }
 
 /// Why there is no other answer.

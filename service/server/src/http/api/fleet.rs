@@ -8,7 +8,7 @@ use super::answers::{Overview, Refused, SwarmTotals};
 use super::health::health;
 use super::parameters::{Parameters, ROWS_MAX};
 use super::{ApiError, answer};
-use crate::accounts::{self, EndedInstall, History, SiteView};
+use crate::accounts::{self, EndedInstall, History, InstalledPackage, SiteView};
 use crate::http::Service;
 use crate::http::error::HttpError;
 
@@ -29,7 +29,9 @@ const INSTALLS_MAX: usize = 10;
 pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Parameters::read(request.query_string(), &[])?;
     let live = service.live.get().await?;
-    let sum = |of: fn(&pkgtorrent_tracker::SwarmOverview) -> u32| live.swarms.iter().map(|(swarm, _)| u64::from(of(swarm))).sum();
+    let sum = |of: fn(&pkgtorrent_tracker::SwarmOverview) -> u32| {
+        live.swarms.iter().map(|(swarm, _)| u64::from(of(swarm))).sum()
+    };
     let swarms = SwarmTotals {
         live: live.swarms.len(),
         complete: sum(|swarm| swarm.count.complete),
@@ -48,7 +50,10 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
     (status = BAD_REQUEST, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
-pub(super) async fn get_history(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get_history(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::read(request.query_string(), &["hours", "site"])?;
     let (hours, site) = (parameters.number("hours", 3, 1..=HOURS_MAX)?, parameters.get("site"));
     let history = accounts_of(&service)?.lock().history(accounts::now(), hours, site);
@@ -61,7 +66,10 @@ pub(super) async fn get_history(service: Data<Service>, request: HttpRequest) ->
     (status = BAD_REQUEST, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
-pub(super) async fn get_sites(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get_sites(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     Parameters::read(request.query_string(), &[])?;
     let sites = accounts_of(&service)?.lock().sites(accounts::now());
     answer(&sites)
@@ -76,7 +84,10 @@ pub(super) async fn get_sites(service: Data<Service>, request: HttpRequest) -> R
     (status = BAD_REQUEST, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
-pub(super) async fn get_slowest(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get_slowest(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::read(request.query_string(), &["days", "limit"])?;
     let days = parameters.number("days", 1, 1..=DAYS_MAX)?;
     let limit = parameters.number("limit", ROWS_MAX, 1..=ROWS_MAX)?;
@@ -92,11 +103,32 @@ pub(super) async fn get_slowest(service: Data<Service>, request: HttpRequest) ->
     (status = BAD_REQUEST, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
-pub(super) async fn get_fallbacks(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn get_fallbacks(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::read(request.query_string(), &["limit"])?;
     let limit = parameters.number("limit", ROWS_MAX, 1..=ROWS_MAX)?;
     let fallbacks = accounts_of(&service)?.lock().fallbacks(limit);
     answer(&fallbacks)
+}
+
+/// The packages that were installed lately, those of the last hour first.
+#[utoipa::path(get, path = "/installs/packages", params(
+    ("limit" = Option<usize>, Query, description = "how many to list, at most 100"),
+), responses(
+    (status = OK, body = Vec<InstalledPackage>),
+    (status = BAD_REQUEST, body = Refused),
+    (status = NOT_FOUND, body = Refused),
+))]
+pub(super) async fn get_packages(
+    service: Data<Service>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let parameters = Parameters::read(request.query_string(), &["limit"])?;
+    let limit = parameters.number("limit", ROWS_MAX, 1..=ROWS_MAX)?;
+    let packages = accounts_of(&service)?.lock().packages(limit);
+    answer(&packages)
 }
 
 fn accounts_of(service: &Service) -> Result<&accounts::SharedAccounts, HttpError> {

@@ -1,12 +1,8 @@
 //! How the service itself is.
 
-use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
 use std::sync::atomic::Ordering;
 
-use super::answers::{Health, Refused, Repository};
-use super::parameters::Parameters;
-use super::{ApiError, answer};
+use super::answers::{Health, Repository};
 use crate::http::Service;
 use crate::http::error::HttpError;
 
@@ -14,15 +10,6 @@ use crate::http::error::HttpError;
 const REPOSITORIES_MAX: usize = 50;
 
 /// How the service is, and what it has.
-#[utoipa::path(get, path = "/health", responses(
-    (status = OK, body = Health),
-    (status = BAD_REQUEST, body = Refused),
-))]
-pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Parameters::read(request.query_string(), &[])?;
-    answer(&health(&service).await?)
-}
-
 pub(crate) async fn health(service: &Service) -> Result<Health, HttpError> {
     let live = service.live.get().await?;
     let catalog = service.packages.catalog();

@@ -2,6 +2,7 @@
 //! at `openapi.json` is made.
 
 pub(crate) mod answers;
+pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod packages;
 pub(crate) mod parameters;
@@ -27,16 +28,32 @@ use answers::Refused;
         description = "What the service has and does. Everything can be read and nothing changed. Fields may be added, and none is ever taken away or changed."
     ),
     servers((url = "/pkgtorrent/api/v1")),
-    paths(health::get, packages::get, packages::get_all, swarms::get, swarms::get_all)
+    paths(
+        fleet::get,
+        fleet::get_fallbacks,
+        fleet::get_history,
+        fleet::get_packages,
+        fleet::get_sites,
+        fleet::get_slowest,
+        packages::get,
+        packages::get_all,
+        swarms::get,
+        swarms::get_all
+    )
 )]
 struct Document;
 
 /// Every path and who answers for it.
 fn routes() -> Vec<(&'static str, [Route; 2])> {
     vec![
-        ("/health", get_and_head(health::get)),
+        ("/history", get_and_head(fleet::get_history)),
+        ("/installs/fallbacks", get_and_head(fleet::get_fallbacks)),
+        ("/installs/packages", get_and_head(fleet::get_packages)),
+        ("/installs/slowest", get_and_head(fleet::get_slowest)),
+        ("/overview", get_and_head(fleet::get)),
         ("/packages", get_and_head(packages::get_all)),
         ("/packages/{digest}", get_and_head(packages::get)),
+        ("/sites", get_and_head(fleet::get_sites)),
         ("/swarms", get_and_head(swarms::get_all)),
         ("/swarms/{info_hash}", get_and_head(swarms::get)),
     ]

@@ -93,6 +93,7 @@ pub(crate) async fn package(service: &Service, digest: &str) -> Result<Package, 
         name,
         bytes,
         paths: places.iter().take(PLACES_MAX).map(path).collect(),
+        spread: identity.and_then(|identity| service.accounts.as_ref()?.lock().spread_of(&identity)),
         home: home.map(|(overview, bundle)| swarms::swarm(&overview, &bundle)),
     })
 }

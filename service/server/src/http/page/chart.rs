@@ -42,7 +42,7 @@ pub(super) fn bars<const PARTS: usize>(
     count: usize,
     amounts: impl Iterator<Item = (u64, [u64; PARTS])>,
 ) -> Vec<[u64; PARTS]> {
-    let mut bars = vec![[0; PARTS]; count];
+    let mut bars = vec![[0_u64; PARTS]; count];
     for (at, parts) in amounts {
         let Some(behind) = at.checked_sub(since) else { continue };
         let bar = usize::try_from(behind / step).ok().and_then(|index| bars.get_mut(index));
@@ -57,12 +57,8 @@ impl<const PARTS: usize> Chart<PARTS> {
     pub(super) fn draw(&self) -> Markup {
         let most = self.bars.iter().map(whole).max().unwrap_or_default();
         let all = self.bars.iter().map(whole).fold(0, u64::saturating_add);
-        let told = format!(
-            "{}, {} in all; {} at most.",
-            self.label,
-            (self.written)(all),
-            (self.written)(most)
-        );
+        let (all, highest) = ((self.written)(all), (self.written)(most));
+        let told = format!("{}: {all} in all, at most {highest} in {}.", self.label, text::span(self.step));
         let middle = self.since + self.step * (self.bars.len() as u64 / 2);
         html! {
             figure.chart {
@@ -143,7 +139,7 @@ mod tests {
         for part in [
             r#"<path class="origin" d="M0 75.00h3v25.00h-3zM8 0.00h3v100.00h-3z">"#,
             r#"<path class="near" d="M0 50.00h3v25.00h-3z">"#,
-            "Bytes, 6 B in all; 4 B at most.",
+            "Bytes: 6 B in all, at most 4 B in a minute.",
             r#"<th scope="row">00:03 UTC</th><td class="number">4 B</td><td class="number">0 B</td>"#,
         ] {
             assert!(drawn.contains(part), "{part}: {drawn}");

@@ -15,6 +15,9 @@ const SOURCES: [(&str, &str); 3] =
 /// How much of the history counts as now, in seconds: agents of a large fleet report every few minutes.
 const NOW: u64 = 600;
 
+/// How many sites are listed, those with the most hosts first.
+const SITES_MAX: usize = 50;
+
 /// For how long back bytes are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
@@ -74,7 +77,7 @@ fn figures(overview: &Overview, lately: &History) -> Markup {
     html! {
         dl.figures {
             (figure("The mirror was spared today", &text::bytes(overview.today.spared), &spared(&overview.today)))
-            (figure("and this month", &text::bytes(overview.month.spared), &spared(&overview.month)))
+            (figure("This month", &text::bytes(overview.month.spared), &spared(&overview.month)))
             (figure("From other hosts in the last 10 minutes", &text::percent(from_hosts, from_hosts.saturating_add(now[0])), &html! {
                 (source_bar(now)) (text::bytes(from_hosts.saturating_add(now[0]))) " in all"
             }))
@@ -100,8 +103,11 @@ fn sources(sums: &Sums) -> [u64; 3] {
 }
 
 fn source_bar(bytes: [u64; 3]) -> Markup {
-    let told: Vec<String> =
-        SOURCES.iter().zip(bytes).map(|((_, name), part)| format!("{} from {name}", text::bytes(part))).collect();
+    let told: Vec<String> = SOURCES
+        .iter()
+        .zip(bytes)
+        .map(|((_, name), part)| format!("{} from {name}", text::bytes(part)))
+        .collect();
     let parts = [0, 1, 2].map(|source| (SOURCES[source].0, bytes[source]));
     bar(&parts, &told.join(", "))
 }
@@ -127,10 +133,13 @@ fn sites(sites: &[SiteView]) -> Markup {
         ("From hosts", true),
         ("Installs", true),
         ("95 of 100 within", true),
-        ("Left over", true),
+        ("Packages left", true),
     ];
     let is_alone = sites.len() == 1;
-    let rows = html! { @for site in sites {
+    let mut sites: Vec<&SiteView> = sites.iter().collect();
+    sites.sort_by_key(|site| std::cmp::Reverse(site.hosts));
+    let left_out = sites.len().saturating_sub(SITES_MAX);
+    let rows = html! { @for site in sites.into_iter().take(SITES_MAX) {
         tr {
             th scope="row" { (site_name(&site.name, is_alone)) }
             (number(site.hosts as u64))
@@ -144,6 +153,7 @@ fn sites(sites: &[SiteView]) -> Markup {
     } };
     html! {
         (table("Hosts by site", &columns, &rows))
+        @if left_out > 0 { p.about { "and " (text::count(left_out as u64, "site")) " with fewer hosts" } }
         ul.legend { @for (class, name) in &SOURCES { li { span class={ "key " (class) } {} (name) } } }
     }
 }
@@ -160,13 +170,13 @@ fn slowest(installs: &[EndedInstall], now: u64) -> Markup {
     if installs.is_empty() {
         return html! { p.empty { "No install has ended today." } };
     }
-    let columns =
-        [("Host", false), ("Took", true), ("of it waited", true), ("Packages", true), ("Sources", false), ("Ended", true)];
+    let columns = [("Host", false), ("Took", true), ("Packages", true), ("Sources", false), ("Ended", true)];
     let rows = html! { @for install in installs {
         tr {
             th scope="row" { (host(install)) }
-            td.number { (text::milliseconds(install.took_ms.into())) }
-            td.number { (text::milliseconds(install.waited_ms.into())) }
+            td.number { (text::milliseconds(install.took_ms.into()))
+                @if install.waited_ms > 0 { span.more { br; (text::milliseconds(install.waited_ms.into())) " held back" } }
+            }
             (number(install.packages.into()))
             td.wide { (source_bar([install.bytes.origin, install.bytes.near, install.bytes.far])) }
             td.number { (text::ago(now.saturating_sub(install.ended))) }

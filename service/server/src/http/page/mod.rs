@@ -3,6 +3,8 @@
 
 mod assets;
 mod bundle;
+mod chart;
+mod fleet;
 mod overview;
 mod packages;
 mod parts;

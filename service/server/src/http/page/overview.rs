@@ -4,27 +4,33 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use maud::{Markup, html};
 
+use super::fleet::{self, SPANS};
 use super::parts::{number, table};
 use super::shell::{Tab, Top, page};
 use super::{swarms, text};
-use crate::http::Service;
 use crate::http::api::answers::Health;
 use crate::http::api::health::health;
 use crate::http::api::parameters::Parameters;
 use crate::http::api::swarms::{PARAMETERS, Question, list};
 use crate::http::error::HttpError;
+use crate::http::{Service, api};
 
 /// How many swarms are listed at a time: as many as somebody looks through.
 const SWARMS: usize = 50;
 
 pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-    let parameters = Parameters::read(request.query_string(), PARAMETERS)?;
+    let parameters = Parameters::read(request.query_string(), &[PARAMETERS, &["span"]].concat())?;
+    let span = parameters.choice("span", &SPANS)?;
     let question = Question::read(&parameters, SWARMS)?;
     let (health, found) = (health(&service).await?, list(&service, question.clone()).await?);
     let top = Top::from(request.path());
     let content = html! {
         h1.unseen { "The fleet" }
-        (swarms::section(top, &question, &found))
+        @match api::fleet::fleet(&service, span.hours) {
+            Some(fleet) => (fleet::sections(&fleet, span)),
+            None => section { p.empty { "Hosts tell nothing: " code { "accounts" } " is off in service.toml." } }
+        }
+        (swarms::section(top, &question, span.word, &found))
         (service_section(&health))
     };
     Ok(page(top, Tab::Overview, "Fleet", &content))

@@ -18,12 +18,12 @@ fn words(order: Order) -> &'static str {
     }
 }
 
-/// The section of the live swarms.
-pub(super) fn section(top: Top, question: &Question, found: &Swarms) -> Markup {
+/// The section of the live swarms. What else the page shows, it goes on showing for `span`.
+pub(super) fn section(top: Top, question: &Question, span: &str, found: &Swarms) -> Markup {
     let name = ORDERS.iter().find(|(_, order)| *order == question.order).map_or("", |(name, _)| name);
     let link = |offset: usize| {
         let offset = if offset == 0 { String::new() } else { offset.to_string() };
-        query(&[("q", &question.text), ("order", name), ("offset", &offset)], "swarms")
+        query(&[("q", &question.text), ("order", name), ("offset", &offset), ("span", span)], "swarms")
     };
     html! {
         section #swarms aria-labelledby="swarms-title" {
@@ -35,6 +35,7 @@ pub(super) fn section(top: Top, question: &Question, found: &Swarms) -> Markup {
                         option value=(word) selected[*order == question.order] { (words(*order)) }
                     }
                 } }
+                input type="hidden" name="span" value=(span);
                 button { "Search" }
             }
             @if found.swarms.is_empty() {

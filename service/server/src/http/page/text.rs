@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 /// Bytes with a unit and three digits.
 pub(super) fn bytes(bytes: u64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
@@ -43,6 +45,11 @@ pub(super) fn count(count: u64, thing: &str) -> String {
     format!("{} {thing}{}", number(count), if count == 1 { "" } else { "s" })
 }
 
+/// How long something took.
+pub(super) fn milliseconds(took: u64) -> String {
+    if took < 10_000 { format!("{:.1} s", took as f64 / 1e3) } else { seconds(took / 1000) }
+}
+
 /// How long something lasts, in its two largest units.
 pub(super) fn seconds(seconds: u64) -> String {
     let (minute, hour, day) = (60, 3600, 24 * 3600);
@@ -55,6 +62,45 @@ pub(super) fn seconds(seconds: u64) -> String {
     } else {
         format!("{} d {} h", seconds / day, seconds % day / hour)
     }
+}
+
+/// What a step of time is called.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        60 => "a minute".into(),
+        3600 => "an hour".into(),
+        86_400 => "a day".into(),
+        _ => self::seconds(seconds),
+    }
+}
+
+/// How long ago something was, roughly.
+pub(super) fn ago(seconds: u64) -> String {
+    let (minute, hour, day) = (60, 3600, 24 * 3600);
+    match seconds {
+        0..10 => "just now".into(),
+        _ if seconds < minute => format!("{} s ago", seconds / 10 * 10),
+        _ if seconds < hour => format!("{} min ago", seconds / minute),
+        _ if seconds < day => format!("{} h ago", seconds / hour),
+        _ => format!("{} d ago", seconds / day),
+    }
+}
+
+/// The time of a day, in UTC.
+pub(super) fn clock(unix_seconds: u64) -> String {
+    written(unix_seconds).get(17..22).unwrap_or_default().to_owned()
+}
+
+/// A day of a month, in UTC.
+pub(super) fn day(unix_seconds: u64) -> String {
+    written(unix_seconds).get(5..11).unwrap_or_default().to_owned()
+}
+
+/// Like `Sun, 06 Nov 1994 08:49:37 GMT`; of what no calendar has, the last day that one has.
+fn written(unix_seconds: u64) -> String {
+    /// The last second of the year 9999.
+    const LAST: u64 = 253_402_300_799;
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix_seconds.min(LAST)))
 }
 
 #[cfg(test)]
@@ -79,5 +125,13 @@ mod tests {
     #[test]
     fn times_are_written_as_people_read_them() {
         assert_eq!([59, 61, 3661, 90_061].map(seconds), ["59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+        assert_eq!([1234, 61_000].map(milliseconds), ["1.2 s", "1 min 1 s"]);
+        assert_eq!(
+            [9, 25, 60, 7200, 200_000].map(ago),
+            ["just now", "20 s ago", "1 min ago", "2 h ago", "2 d ago"]
+        );
+        assert_eq!([60, 3600, 86_400, 120].map(span), ["a minute", "an hour", "a day", "2 min 0 s"]);
+        assert_eq!((clock(784_111_777), day(784_111_777)), ("08:49".into(), "06 Nov".into()));
+        assert_eq!(day(u64::MAX), "31 Dec");
     }
 }
