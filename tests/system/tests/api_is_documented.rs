@@ -6,8 +6,9 @@ use pkgtorrent_protocol::PeerId;
 use pkgtorrent_protocol::plan::Plan;
 use pkgtorrent_protocol::report::{Fallback, FallbackReason, InstallReport, Ledger, Report};
 use pkgtorrent_system_tests::site::Site;
+use pkgtorrent_test_support::ask;
+use pkgtorrent_test_support::http::{self, Request};
 use pkgtorrent_test_support::process::wait_for;
-use pkgtorrent_test_support::{ask, http};
 use serde_json::{Value, json};
 
 const API: &str = "/pkgtorrent/api/v1";
@@ -160,6 +161,12 @@ fn a_wrong_question_is_told_what_is_wrong_and_where() {
     let not_found = (404, json!({ "error": "not found" }));
     assert_eq!(get(&site, "/swarms/xyz"), not_found);
     assert_eq!(get(&site, "/history?site=nowhere"), not_found);
+    // The machine is trusted as a proxy; a host that no network has is a stranger.
+    for path in ["/installs/slowest", "/installs/fallbacks"] {
+        let request = Request::get(&format!("{API}{path}")).header("X-Forwarded-For", "203.0.113.7");
+        let answer = http::send(site.service.addr(), &request).expect_status(403).text();
+        assert!(answer.contains("inside of peer_networks only"), "{answer}");
+    }
     let silent = Site::start(&[], "accounts = false");
     let reason = "no accounts are kept here: see `accounts` in service.toml";
     assert_eq!(get(&silent, "/sites"), (404, json!({ "error": reason })));

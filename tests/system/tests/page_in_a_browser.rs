@@ -8,8 +8,9 @@ use pkgtorrent_protocol::plan::Plan;
 use pkgtorrent_protocol::report::{Fallback, FallbackReason, InstallReport, Ledger, Report};
 use pkgtorrent_system_tests::site::Site;
 use pkgtorrent_test_support::browser::{DESKTOP, ENTER, PHONE, TAB};
+use pkgtorrent_test_support::http::{self, Request};
 use pkgtorrent_test_support::process::wait_for;
-use pkgtorrent_test_support::{Agent, Browser, ask, http};
+use pkgtorrent_test_support::{Agent, Browser, ask};
 use serde_json::json;
 
 const FILES: [(&str, usize); 3] = [
@@ -161,6 +162,9 @@ fn what_hosts_report_is_summed_up() {
     assert!(slowest.starts_with("10.2.0.7 lyon1 min 1 s"), "{slowest}");
     let left = browser.text("return document.querySelector('[aria-label^=Lately] tbody').textContent");
     assert!(left.starts_with("10.2.0.7 lyon1nobody gave it in time (1): vim-9.1.rpm: 504"), "{left}");
+    let stranger = Request::get("/pkgtorrent/").header("X-Forwarded-For", "203.0.113.7");
+    let page = http::send(site.service.addr(), &stranger).expect_status(200).text();
+    assert!(page.contains("462 MB") && !page.contains("10.2.0.7"), "strangers hear of no host");
     for class in ["origin", "near", "far"] {
         let bars = format!("return document.querySelectorAll('.chart path.{class}').length");
         assert_eq!(browser.eval(&bars), 1, "{class}");

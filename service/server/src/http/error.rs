@@ -20,6 +20,9 @@ pub(crate) enum HttpError {
     /// What hosts do is not written down here.
     #[error("no accounts are kept here: see `accounts` in service.toml")]
     NoAccounts,
+    /// Who asks is a stranger.
+    #[error("who installs what is told inside of peer_networks only")]
+    Outside,
     /// There is no such thing.
     #[error("not found")]
     NotFound,
@@ -56,6 +59,7 @@ impl ResponseError for HttpError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotFound | Self::NoAccounts | Self::UnknownPackages(_) => StatusCode::NOT_FOUND,
+            Self::Outside => StatusCode::FORBIDDEN,
             Self::UnknownSet => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,

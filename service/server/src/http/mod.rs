@@ -25,6 +25,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use metrics_exporter_prometheus::PrometheusHandle;
+use pkgtorrent_protocol::networks::contain;
 
 use crate::accounts::SharedAccounts;
 use crate::body::Pace;
@@ -68,6 +69,12 @@ pub(crate) struct Service {
 impl Service {
     fn client(&self, request: &HttpRequest) -> Result<IpAddr, HttpError> {
         origin::client(request, &self.settings.load().trusted_proxies).ok_or(HttpError::Internal)
+    }
+
+    /// Whether who asks may be told of single hosts: the same that are introduced to each other.
+    fn is_inside(&self, request: &HttpRequest) -> Result<bool, HttpError> {
+        let (client, settings) = (self.client(request)?, self.settings.load());
+        Ok(contain(&settings.tracker.peer_networks, client))
     }
 
     fn base_url(&self, request: &HttpRequest) -> Result<String, HttpError> {

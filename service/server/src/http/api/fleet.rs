@@ -82,6 +82,7 @@ pub(super) async fn get_sites(
 ), responses(
     (status = OK, body = Vec<EndedInstall>),
     (status = BAD_REQUEST, body = Refused),
+    (status = FORBIDDEN, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
 pub(super) async fn get_slowest(
@@ -91,7 +92,7 @@ pub(super) async fn get_slowest(
     let parameters = Parameters::read(request.query_string(), &["days", "limit"])?;
     let days = parameters.number("days", 1, 1..=DAYS_MAX)?;
     let limit = parameters.number("limit", ROWS_MAX, 1..=ROWS_MAX)?;
-    let slowest = accounts_of(&service)?.lock().slowest(accounts::now(), days, limit);
+    let slowest = installs_for(&service, &request)?.lock().slowest(accounts::now(), days, limit);
     answer(&slowest)
 }
 
@@ -101,6 +102,7 @@ pub(super) async fn get_slowest(
 ), responses(
     (status = OK, body = Vec<EndedInstall>),
     (status = BAD_REQUEST, body = Refused),
+    (status = FORBIDDEN, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
 pub(super) async fn get_fallbacks(
@@ -109,7 +111,7 @@ pub(super) async fn get_fallbacks(
 ) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::read(request.query_string(), &["limit"])?;
     let limit = parameters.number("limit", ROWS_MAX, 1..=ROWS_MAX)?;
-    let fallbacks = accounts_of(&service)?.lock().fallbacks(limit);
+    let fallbacks = installs_for(&service, &request)?.lock().fallbacks(limit);
     answer(&fallbacks)
 }
 
@@ -135,6 +137,14 @@ fn accounts_of(service: &Service) -> Result<&accounts::SharedAccounts, HttpError
     service.accounts.as_ref().ok_or(HttpError::NoAccounts)
 }
 
+/// The accounts, for who may be told of single hosts.
+fn installs_for<'a>(
+    service: &'a Service,
+    request: &HttpRequest,
+) -> Result<&'a accounts::SharedAccounts, HttpError> {
+    if service.is_inside(request)? { accounts_of(service) } else { Err(HttpError::Outside) }
+}
+
 /// What a page shows of the fleet.
 pub(crate) struct Fleet {
     pub(crate) overview: accounts::Overview,
@@ -143,20 +153,29 @@ pub(crate) struct Fleet {
     /// As many hours as were asked for.
     pub(crate) history: History,
     pub(crate) sites: Vec<SiteView>,
+    /// Installs of single hosts, if they may be told.
+    pub(crate) installs: Option<Installs>,
+}
+
+/// Installs that somebody may want to look at.
+pub(crate) struct Installs {
     pub(crate) slowest: Vec<EndedInstall>,
     pub(crate) fallbacks: Vec<EndedInstall>,
 }
 
 /// What a page shows of the fleet; nothing where no accounts are kept.
-pub(crate) fn fleet(service: &Service, hours: u32) -> Option<Fleet> {
+pub(crate) fn fleet(service: &Service, hours: u32, is_inside: bool) -> Option<Fleet> {
     let now = accounts::now();
     let mut accounts = service.accounts.as_ref()?.lock();
+    let installs = is_inside.then(|| Installs {
+        slowest: accounts.slowest(now, 1, INSTALLS_MAX),
+        fallbacks: accounts.fallbacks(INSTALLS_MAX),
+    });
     Some(Fleet {
         overview: accounts.overview(now),
         lately: accounts.history(now, 1, None)?,
         history: accounts.history(now, hours, None)?,
         sites: accounts.sites(now),
-        slowest: accounts.slowest(now, 1, INSTALLS_MAX),
-        fallbacks: accounts.fallbacks(INSTALLS_MAX),
+        installs,
     })
 }

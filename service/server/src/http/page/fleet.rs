@@ -6,7 +6,7 @@ use super::chart::{self, Chart};
 use super::parts::{bar, bytes, figure, number, query, table};
 use super::text;
 use crate::accounts::{EndedInstall, History, Overview, SiteView, Sums};
-use crate::http::api::fleet::Fleet;
+use crate::http::api::fleet::{Fleet, Installs};
 
 /// What sources are called, with their classes, from the dearest on.
 const SOURCES: [(&str, &str); 3] =
@@ -54,14 +54,20 @@ pub(super) fn sections(fleet: &Fleet, span: Span) -> Markup {
             h2 #sites-title { "Hosts by site" }
             (sites(&fleet.sites))
         }
+        @if let Some(found) = &fleet.installs { (installs(found, fleet.overview.now)) }
+    }
+}
+
+fn installs(installs: &Installs, now: u64) -> Markup {
+    html! {
         div.pair {
             section aria-labelledby="slowest-title" {
                 h2 #slowest-title { "Slowest installs today" }
-                (slowest(&fleet.slowest, fleet.overview.now))
+                (slowest(&installs.slowest, now))
             }
             section aria-labelledby="fallbacks-title" {
                 h2 #fallbacks-title { "Lately left to the package manager" }
-                (fallbacks(&fleet.fallbacks, fleet.overview.now))
+                (fallbacks(&installs.fallbacks, now))
             }
         }
     }

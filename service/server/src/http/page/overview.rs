@@ -26,7 +26,7 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
     let top = Top::from(request.path());
     let content = html! {
         h1.unseen { "The fleet" }
-        @match api::fleet::fleet(&service, span.hours) {
+        @match api::fleet::fleet(&service, span.hours, service.is_inside(&request)?) {
             Some(fleet) => (fleet::sections(&fleet, span)),
             None => section { p.empty { "Hosts tell nothing: " code { "accounts" } " is off in service.toml." } }
         }
