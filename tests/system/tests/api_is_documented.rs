@@ -122,6 +122,7 @@ fn answers_say_what_there_is() {
     let swarm = &swarms["swarms"][0];
     assert_eq!((&swarm["largest"], &swarm["bytes"]), (&json!("large.rpm"), &json!(3_000_000)));
     assert_eq!((&swarm["complete"], &swarm["incomplete"]), (&json!(0), &json!(1)));
+    assert_eq!(swarm["first_copies"], json!(0), "nothing has left the mirror");
     assert_eq!(swarms["swarms"].as_array().map(Vec::len), Some(1));
     let (_, bundle) = get(&site, &format!("/swarms/{}", swarm["info_hash"].as_str().unwrap_or_default()));
     assert_eq!(bundle["swarm"], *swarm);
