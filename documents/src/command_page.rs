@@ -37,6 +37,19 @@ this host had.
 \fB{"event": "failed", "index", "reason"}\fR
 It is left to the package manager.
 .TP
+\fB{"event": "planned", "index", "from", "complete", "partial"}\fR
+With
+.BR \-\-dry\-run ,
+where it would come from: it is in place
+.RB ( destination ),
+in the
+.BR store ,
+in a
+.B bundle
+that so many hosts have all and so many some of, or
+.B unknown
+to the service.
+.TP
 \fB{"event": "done", "placed", "failed", "bytes": {"peers", "origin", "store"}}\fR
 The last event.
 .SH EXIT STATUS

@@ -57,6 +57,37 @@ pub struct Sources {
     pub store: u64,
 }
 
+/// Where a package would come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlannedSource {
+    /// It is in place.
+    Destination,
+    /// This host's store has it.
+    Store,
+    /// Hosts share it in a bundle, which the origin has too.
+    Bundle,
+    /// The service does not have it: it is left to the package manager.
+    Unknown,
+}
+
+impl PlannedSource {
+    /// Whether the package would be placed.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self != Self::Unknown
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Destination => "destination",
+            Self::Store => "store",
+            Self::Bundle => "bundle",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// What `fetch` writes to its standard output, one JSON object a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -89,6 +120,17 @@ pub enum FetchEvent {
         /// Why.
         reason: String,
     },
+    /// Where a package would come from, says `fetch --dry-run`.
+    Planned {
+        /// The package.
+        index: usize,
+        /// Where from.
+        from: PlannedSource,
+        /// Hosts that have all of its bundle.
+        complete: u32,
+        /// Hosts that have some of it.
+        partial: u32,
+    },
     /// The last event.
     Done {
         /// How many packages are in place.
@@ -112,6 +154,9 @@ impl FetchEvent {
             Self::Waiting { index, reason } => format!("waiting\t{index}\t{}", plain(reason)),
             Self::Placed { index, from } => format!("placed\t{index}\t{}", sources(from)),
             Self::Failed { index, reason } => format!("failed\t{index}\t{}", plain(reason)),
+            Self::Planned { index, from, complete, partial } => {
+                format!("planned\t{index}\t{}\t{complete}\t{partial}", from.name())
+            }
             Self::Done { placed, failed, bytes } => format!("done\t{placed}\t{failed}\t{}", sources(bytes)),
         }
     }
@@ -139,6 +184,10 @@ mod tests {
                 r#"{"event":"failed","index":3,"reason":"gone"}"#,
             ),
             (
+                FetchEvent::Planned { index: 4, from: PlannedSource::Bundle, complete: 5, partial: 6 },
+                r#"{"event":"planned","index":4,"from":"bundle","complete":5,"partial":6}"#,
+            ),
+            (
                 FetchEvent::Done { placed: 4, failed: 5, bytes: from },
                 r#"{"event":"done","placed":4,"failed":5,"bytes":{"peers":1,"origin":2,"store":3}}"#,
             ),
@@ -156,6 +205,10 @@ mod tests {
             (FetchEvent::Waiting { index: 1, reason: "a lease".into() }, "waiting\t1\ta lease"),
             (FetchEvent::Placed { index: 2, from }, "placed\t2\t1\t2\t3"),
             (FetchEvent::Failed { index: 3, reason: "a\tb\r\nc\u{1b}".into() }, "failed\t3\ta b  c "),
+            (
+                FetchEvent::Planned { index: 4, from: PlannedSource::Store, complete: 5, partial: 6 },
+                "planned\t4\tstore\t5\t6",
+            ),
             (FetchEvent::Done { placed: 4, failed: 5, bytes: from }, "done\t4\t5\t1\t2\t3"),
         ] {
             assert_eq!(event.to_line(), line);

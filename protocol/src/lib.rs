@@ -20,6 +20,7 @@ pub mod path;
 pub mod peers;
 pub mod plan;
 pub mod report;
+pub mod service;
 pub mod set;
 pub mod socket;
 pub mod wire;

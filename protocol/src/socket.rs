@@ -240,6 +240,12 @@ pub struct AgentStatus {
     /// The port on which other hosts reach it, if they do.
     #[serde(default)]
     pub port: Option<u16>,
+    /// Seconds since another host last connected to this one, if any did.
+    #[serde(default)]
+    pub called_ago: Option<u64>,
+    /// How many of [`Self::peers`] connected to this host.
+    #[serde(default)]
+    pub peers_inbound: usize,
     /// Bytes that other hosts get in a second at most; zero if they get nothing now.
     pub upload_limit: Option<u64>,
     /// What is being downloaded.

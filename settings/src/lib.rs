@@ -4,11 +4,14 @@
 //! file ([`default_file`]) and the keys' part of the manual page ([`manual_section`]). A [`Configuration`] takes values
 //! from files, then from the environment, then from flags: what is taken later counts more, and each value knows where
 //! it is from. Whatever is unknown or wrong is refused with its place and with what would be right.
+//!
+//! How messages are written is set up here too ([`start_log`]), since both programs do it alike.
 
 mod check;
 mod configuration;
 mod document;
 mod files;
+mod log;
 mod reload;
 mod value;
 
@@ -20,6 +23,7 @@ use std::time::Duration;
 pub use check::check_directory;
 pub use configuration::Configuration;
 pub use document::{default_file, manual_of_sources, manual_section, roff};
+pub use log::start_log;
 pub use reload::Reloaded;
 
 /// What the macro needs of other crates.

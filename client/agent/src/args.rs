@@ -96,7 +96,19 @@ pub enum Command {
     /// Problems, for which the exit status is 1, are settings that make no sense, and users, files and addresses that
     /// they name and that are not there. Call it as the user that the agent is started by.
     #[command(after_help = EXIT_STATUS)]
-    Check,
+    Check {
+        /// Write JSON: a list of problems
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Looks for what keeps this host from fetching and sharing, and says what to do about it
+    ///
+    /// Each line is a check: `ok`, `warning` for what works less well than it could, `problem` for what keeps it from
+    /// doing what it is there for, and `unknown` for what cannot be told from here; some of it only root can tell. It takes
+    /// less than two seconds, whatever hangs. The exit status is 1 if there is a problem; warnings do not count.
+    #[command(after_help = EXIT_STATUS)]
+    Doctor(DoctorArgs),
 
     /// Puts packages into the agent's store, lists or checks them
     #[command(after_help = EXIT_STATUS)]
@@ -128,9 +140,16 @@ pub struct FetchArgs {
     #[arg(long)]
     pub in_process: bool,
 
-    /// How events are written to standard output
-    #[arg(long, value_name = "FORM", default_value = "json")]
-    pub events: EventForm,
+    /// Fetch and place nothing, start nothing: say of each package where it would come from
+    ///
+    /// It is in place, in the store, in a bundle that so many hosts have all or some of, or unknown to the service,
+    /// which looks for the packages as for any other set. What is in the store only root and the agent's user can see.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How events are written to standard output [default: json; on a terminal there are bars instead]
+    #[arg(long, value_name = "FORM")]
+    pub events: Option<EventForm>,
 }
 
 /// How events are written.
@@ -212,6 +231,18 @@ pub struct AgentArgs {
     pub command: Option<AgentCommand>,
 }
 
+/// What to look at.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DoctorArgs {
+    /// The service to look at [default: as configured in the package manager's plugin, else in the agent's file]
+    #[arg(long, value_name = "URL")]
+    pub service: Option<String>,
+
+    /// Write JSON: a list of `check`, `state`, `found` and `advice`
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What to do with an agent that runs.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum AgentCommand {
@@ -237,6 +268,10 @@ pub enum StoreCommand {
         /// Write nothing but errors
         #[arg(long)]
         quiet: bool,
+
+        /// Write JSON, an object a line: `file`, and either `identity` and `size` or `error`
+        #[arg(long, conflicts_with = "quiet")]
+        json: bool,
     },
 
     /// Lists the store's packages: digest, size, and when each was last wanted
@@ -283,7 +318,7 @@ impl Args {
     pub fn state_dir(&self) -> Result<PathBuf, SettingsError> {
         // What is checked is what the agent would have.
         let is_service =
-            matches!(&self.command, Command::Agent(AgentArgs { command: None, .. }) | Command::Check);
+            matches!(&self.command, Command::Agent(AgentArgs { command: None, .. }) | Command::Check { .. });
         let Some(named) = &self.state_dir else { return default_state_dir(is_service) };
         std::path::absolute(named).map_err(|error| SettingsError::At {
             origin: Origin::Flag("--state-dir"),

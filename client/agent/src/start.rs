@@ -40,13 +40,13 @@ const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(5);
 const REASON_LEN_MAX: u64 = 4096;
 
 /// The unit with which systemd starts the agent.
-const SOCKET_UNIT: &str = "pkgtorrent-agent.socket";
+pub(crate) const SOCKET_UNIT: &str = "pkgtorrent-agent.socket";
 
 /// The namespace of process ids that a machine starts with has this number always.
 const FIRST_NUMBERING: &str = "pid:[4026531836]";
 
 /// Where units are installed.
-const UNIT_DIRS: [&str; 4] =
+pub(crate) const UNIT_DIRS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// Which agent is wanted, and how it may be started.

@@ -7,10 +7,14 @@ use pkgtorrent_settings::{Configuration, SettingsError};
 
 use crate::settings::{DEFAULT_CONFIG, Keys, VARIABLES_PREFIX, default_state};
 
+/// What the exit status says.
+pub const EXIT_STATUS: &str = "Exit status: 0 when all is well, 1 when there were problems, 2 for a wrong command line \
+                               or configuration.";
+
 /// Turns a directory of RPM repositories into torrents: answers sets of package digests with plans, serves every byte
 /// of them as a web seed, introduces peers to each other, and is a complete mirror for dnf.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "pkgtorrent-service", version, max_term_width = 100)]
+#[command(name = "pkgtorrent-service", version, max_term_width = 100, after_help = EXIT_STATUS)]
 pub struct Args {
     /// The directory whose repositories are served [default: as configured, else /srv/mirror]
     #[arg(long, value_name = "DIR", global = true)]
@@ -40,6 +44,7 @@ pub enum Command {
     /// Shows the settings that count, and where each is from
     ///
     /// What is written is a configuration file that says the same. Passwords in URLs are not shown.
+    #[command(after_help = EXIT_STATUS)]
     Config {
         /// Write JSON
         #[arg(long)]
@@ -50,7 +55,12 @@ pub enum Command {
     ///
     /// Problems, for which the exit status is 1, are settings that make no sense, and directories and addresses that they
     /// name and that cannot be used. Call it as the user that the service runs as.
-    Check,
+    #[command(after_help = EXIT_STATUS)]
+    Check {
+        /// Write JSON: a list of problems
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Args {

@@ -1,6 +1,6 @@
 //! The `pkgtorrent-service` program.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,7 +10,6 @@ use pkgtorrent_server::reload::Reloading;
 use pkgtorrent_server::settings::{Keys, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `RUST_LOG` says otherwise. actix-http reports each client that sends nonsense or goes away as an
 /// error, and so lets anyone fill the log.
@@ -20,17 +19,11 @@ const DEFAULT_LOG: &str = "info,actix_server=warn,actix_http=off";
 const MISCONFIGURED: u8 = 2;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+    pkgtorrent_settings::start_log(DEFAULT_LOG, std::io::stderr);
     let args = Args::parse();
     match args.command {
         Some(Command::Config { json }) => show(&args, json),
-        Some(Command::Check) => check(&args),
+        Some(Command::Check { json }) => check(&args, json),
         None => serve(args),
     }
 }
@@ -55,18 +48,21 @@ fn say(text: &str) -> ExitCode {
     }
 }
 
-fn check(args: &Args) -> ExitCode {
+fn check(args: &Args, is_json: bool) -> ExitCode {
     let problems = match args.configuration().and_then(|found| found.settle(Keys::settle)) {
         Ok(settings) => pkgtorrent_server::check(&settings),
         Err(error) => vec![error.to_string()],
     };
-    for problem in &problems {
-        eprintln!("pkgtorrent-service: {problem}");
-    }
-    if !problems.is_empty() {
-        return ExitCode::FAILURE;
-    }
-    say("no problems found\n")
+    let text = match problems.as_slice() {
+        problems if is_json => format!("{:#}\n", serde_json::json!(problems)),
+        [] => "no problems found\n".to_owned(),
+        problems => {
+            problems.iter().for_each(|problem| eprintln!("pkgtorrent-service: {problem}"));
+            String::new()
+        }
+    };
+    let said = say(&text);
+    if problems.is_empty() { said } else { ExitCode::FAILURE }
 }
 
 fn serve(args: Args) -> ExitCode {

@@ -72,6 +72,8 @@ enum Figure {
     Place,
     /// The memory of an agent that has nothing to do.
     Idle,
+    /// `status` of an agent with many packages, and `doctor` where the service is down.
+    Tools,
     /// Two agents over the loopback device, beside libtorrent: rate and processor time.
     Pair,
     /// One host alone on a line, beside plain HTTP.
@@ -131,6 +133,7 @@ impl Figure {
             Self::Small => "small",
             Self::Place => "place",
             Self::Idle => "idle",
+            Self::Tools => "tools",
             Self::Pair => "pair",
             Self::Alone => "alone",
             Self::Two => "two",
@@ -170,6 +173,7 @@ impl Figure {
             Self::Small => figures::host::measure_small(bench, board),
             Self::Place => figures::place::measure(bench, board),
             Self::Idle => figures::idle::measure(bench, board),
+            Self::Tools => figures::tools::measure(bench, board),
             Self::Pair => figures::pair::measure(bench, board),
             Self::Alone => beside_http(bench, board, "alone", 1, Target::Under(1.05)),
             Self::Two => beside_http(bench, board, "two", 2, Target::Under(1.0)),

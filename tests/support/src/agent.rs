@@ -463,7 +463,7 @@ impl Fetched {
                     assert!(!reason.is_empty(), "{event:?}: {self:?}");
                     count.1 += 1;
                 }
-                FetchEvent::Done { .. } => panic!("two sums: {self:?}"),
+                FetchEvent::Planned { .. } | FetchEvent::Done { .. } => panic!("{event:?}: {self:?}"),
             }
         }
         assert!(is_over.iter().all(|is_over| *is_over), "a package without a last event: {self:?}");

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod ask;
+pub mod blackhole;
 pub mod browser;
 pub mod disk;
 pub mod dnf;

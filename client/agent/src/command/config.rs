@@ -19,11 +19,15 @@ pub fn show(args: &Args, is_json: bool) -> anyhow::Result<bool> {
 }
 
 /// Says each problem that there is; whether there is none.
-pub fn check(args: &Args) -> anyhow::Result<bool> {
+pub fn check(args: &Args, is_json: bool) -> anyhow::Result<bool> {
     let problems = match args.configuration().and_then(|found| found.settle(Keys::settle)) {
         Ok(settings) => problems(args, &settings),
         Err(error) => vec![error.to_string()],
     };
+    if is_json {
+        writeln!(std::io::stdout(), "{:#}", serde_json::json!(problems))?;
+        return Ok(problems.is_empty());
+    }
     for problem in &problems {
         eprintln!("pkgtorrent: {problem}");
     }
@@ -34,7 +38,7 @@ pub fn check(args: &Args) -> anyhow::Result<bool> {
 }
 
 /// What an agent with these settings would stumble over.
-fn problems(args: &Args, settings: &Settings) -> Vec<String> {
+pub(super) fn problems(args: &Args, settings: &Settings) -> Vec<String> {
     let listen = settings.listen.ip();
     let state = args.state_dir().map_err(|error| error.to_string());
     let looks = [

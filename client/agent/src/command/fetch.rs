@@ -4,8 +4,10 @@
 //! touches the package manager's files. Whatever cannot be had is left to the package manager, with a reason.
 
 mod asking;
+mod bars;
 mod interrupt;
 mod placing;
+mod planning;
 mod report;
 mod request;
 
@@ -55,7 +57,11 @@ fn fetch_and_place(args: &Args, fetch: &FetchArgs) -> u8 {
             return BAD_INPUT;
         }
     };
-    let report = Arc::new(Report::new(request.packages.len(), fetch.events));
+    let report = Arc::new(Report::new(&request.packages, fetch.events));
+    if fetch.dry_run {
+        planning::plan(&request, &settings, &start.state_dir, &report);
+        return if report.done() { ALL_PLACED } else { SOME_LEFT };
+    }
     skip_what_is_there(&request.packages, &report);
     let question = asking::question(&request, &settings.service, &report);
     if !question.is_empty() {

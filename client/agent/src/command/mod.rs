@@ -2,18 +2,18 @@
 
 pub mod agent;
 pub mod config;
+pub mod doctor;
 pub mod explain;
 pub mod fetch;
 pub mod status;
 pub mod store;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pkgtorrent_settings::SettingsError;
-use tracing_subscriber::EnvFilter;
+use pkgtorrent_settings::{SettingsError, start_log};
 
+use self::store::Form;
 use crate::args::{AgentArgs, AgentCommand, Args, Command, ExplainArgs, StoreCommand};
 use crate::control::client::{ConnectError, Connection};
 use crate::log::Messages;
@@ -43,7 +43,8 @@ pub fn run(args: &Args) -> ExitCode {
         }
         Command::Explain(explain) => report(run_explain(args, explain).map(|()| true)),
         Command::Config { json } => report(config::show(args, *json)),
-        Command::Check => report(config::check(args)),
+        Command::Check { json } => report(config::check(args, *json)),
+        Command::Doctor(doctor) => report(doctor::run(args, doctor)),
         Command::Store { command } => report(run_store(args, command)),
     }
 }
@@ -55,7 +56,7 @@ fn run_agent(args: &Args, agent: &AgentArgs) -> ExitCode {
         eprintln!("pkgtorrent: leaving the caller's session: {error}");
         return ExitCode::from(PROBLEMS);
     }
-    start_log();
+    start_log(DEFAULT_LOG, Messages::default);
     report(serve(args, agent).map(|()| true))
 }
 
@@ -77,7 +78,10 @@ fn run_explain(args: &Args, explain: &ExplainArgs) -> anyhow::Result<()> {
 
 fn run_store(args: &Args, command: &StoreCommand) -> anyhow::Result<bool> {
     match command {
-        StoreCommand::Add { files, quiet } => store::add(connect(args)?, files, *quiet),
+        StoreCommand::Add { files, quiet, json } => {
+            let form = if *json { Form::Json } else { Form::Text { is_quiet: *quiet } };
+            store::add(connect(args)?, files, form)
+        }
         StoreCommand::List { json } => store::list(connect(args)?, false, *json),
         StoreCommand::Verify { json } => store::list(connect(args)?, true, *json),
     }
@@ -123,14 +127,4 @@ fn report(result: anyhow::Result<bool>) -> ExitCode {
             ExitCode::from(if error.is::<SettingsError>() { MISCONFIGURED } else { PROBLEMS })
         }
     }
-}
-
-fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(Messages::default)
-        .with_target(false)
-        .init();
 }

@@ -1,13 +1,15 @@
 //! `pkgtorrent store`: adding files to the store, listing it, verifying it.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
+use pkgtorrent_protocol::Sha256Digest;
 use pkgtorrent_protocol::socket::{Answer, Request, StoredPackage};
 use rustix::fs::{Mode, OFlags};
+use serde_json::json;
 
 use crate::control::client::Connection;
 use crate::text::{bytes, duration};
@@ -15,19 +17,27 @@ use crate::text::{bytes, duration};
 /// How many files are passed before the agent has said of the first what became of it: half of what it takes.
 const PASSED_MAX: usize = 32;
 
+/// How what was added is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A line for each file; when it is quiet, only for those that failed.
+    Text {
+        /// Whether it is.
+        is_quiet: bool,
+    },
+    /// An object a line.
+    Json,
+}
+
 /// Gives files to the agent, which copies them. True if all of them are in the store.
-pub fn add(mut connection: Connection, files: &[PathBuf], is_quiet: bool) -> anyhow::Result<bool> {
+pub fn add(mut connection: Connection, files: &[PathBuf], form: Form) -> anyhow::Result<bool> {
     let (mut next, mut done, mut failed) = (0, 0, 0);
-    let mut out = std::io::stdout().lock();
     while done < files.len() {
         while next < files.len() && next - done < PASSED_MAX {
-            match pass(&connection, next, &files[next]) {
-                Ok(()) => {}
-                Err(error) => {
-                    eprintln!("pkgtorrent: {error:#}");
-                    failed += 1;
-                    done += 1;
-                }
+            if let Err(error) = pass(&connection, next, &files[next]) {
+                say_failed(form, &files[next], &format!("{:#}", error))?;
+                failed += 1;
+                done += 1;
             }
             next += 1;
         }
@@ -37,14 +47,12 @@ pub fn add(mut connection: Connection, files: &[PathBuf], is_quiet: bool) -> any
         match connection.next()?.0 {
             Answer::Added { index, identity, size } => {
                 done += 1;
-                if !is_quiet {
-                    writeln!(out, "{identity}  {}  {}", bytes(size), named(files, index))?;
-                }
+                say_added(form, named(files, index), &identity, size)?;
             }
             Answer::Failed { index, reason } => {
                 done += 1;
                 failed += 1;
-                eprintln!("pkgtorrent: {}: {reason}", named(files, index));
+                say_failed(form, named(files, index), &reason)?;
             }
             Answer::Refused { reason } => bail!("the agent refused: {reason}"),
             _ => {}
@@ -53,8 +61,29 @@ pub fn add(mut connection: Connection, files: &[PathBuf], is_quiet: bool) -> any
     Ok(failed == 0)
 }
 
+fn say_added(form: Form, file: &Path, identity: &Sha256Digest, size: u64) -> io::Result<()> {
+    let file = file.display();
+    match form {
+        Form::Text { is_quiet: true } => Ok(()),
+        Form::Text { is_quiet: false } => writeln!(io::stdout(), "{identity}  {}  {file}", bytes(size)),
+        Form::Json => {
+            let said = json!({"file": file.to_string(), "identity": identity, "size": size});
+            writeln!(io::stdout(), "{said}")
+        }
+    }
+}
+
+fn say_failed(form: Form, file: &Path, reason: &str) -> io::Result<()> {
+    let file = file.display();
+    if form == Form::Json {
+        return writeln!(io::stdout(), "{}", json!({"file": file.to_string(), "error": reason}));
+    }
+    eprintln!("pkgtorrent: {file}: {reason}");
+    Ok(())
+}
+
 fn pass(connection: &Connection, index: usize, path: &Path) -> anyhow::Result<()> {
-    let file = open(path).with_context(|| path.display().to_string())?;
+    let file = open(path)?;
     connection.send_with(&Request::Add { index, digest: None }, file.as_fd())?;
     Ok(())
 }
@@ -66,8 +95,8 @@ fn open(path: &Path) -> anyhow::Result<File> {
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
-fn named(files: &[PathBuf], index: usize) -> String {
-    files.get(index).map_or_else(String::new, |path| path.display().to_string())
+fn named(files: &[PathBuf], index: usize) -> &Path {
+    files.get(index).map_or(Path::new(""), PathBuf::as_path)
 }
 
 /// Prints what the store has; with `is_verifying` after reading all of it again. True if nothing is damaged.

@@ -28,10 +28,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn listen(listener: UnixListener, callers: watch::Receiver<Callers>, events: mpsc::Sender<Event>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut next_session = 0;
+    // Whoever takes all descriptors must not fill the log as well.
+    let mut is_short = false;
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
+                is_short = false;
                 let session = SessionId(next_session);
                 next_session += 1;
                 let (callers, events) = (callers.borrow().clone(), events.clone());
@@ -43,7 +46,9 @@ pub async fn listen(listener: UnixListener, callers: watch::Receiver<Callers>, e
                 });
             }
             Err(error) => {
-                tracing::warn!("accepting a connection: {error}");
+                if !std::mem::replace(&mut is_short, true) {
+                    tracing::warn!("accepting a connection: {error}; not told again until it works");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

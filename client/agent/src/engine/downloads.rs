@@ -463,7 +463,7 @@ impl Engine {
     /// A package cannot be had.
     pub(super) fn give_up(&mut self, identity: Sha256Digest, setback: &Setback, keep: bool) {
         let Some(download) = self.downloads.remove(&identity) else { return };
-        tracing::warn!("{} is left to the package manager: {}", download.name, setback.text);
+        tracing::debug!("{} is left to the package manager: {}", download.name, setback.text);
         self.store.abandon(&identity, keep);
         self.forget_file(download.bundle, download.file);
         for digest in download.digests {

@@ -22,7 +22,7 @@ use super::session::Session;
 use super::setback::Setback;
 use super::{Engine, SessionId};
 use crate::records::{self, Record, Records};
-use crate::text::{beginning, shortened};
+use crate::text::{beginning, bytes, shortened};
 
 /// How many installs wait to be reported: those of a script that installs packages one by one between two reports that
 /// are some minutes apart. Of older ones the number is kept.
@@ -229,12 +229,25 @@ impl Ended {
     }
 }
 
+/// An install as its line in the log.
 fn in_words(report: &InstallReport) -> String {
     let InstallReport { packages, placed, bytes: Ledger { origin, near, far, store, .. }, .. } = report;
-    format!(
-        "{placed} of {packages} packages placed: {} bytes from peers, {origin} from the origin, {store} from the store",
-        near + far
-    )
+    let set = report.set.map_or_else(|| "nobody was asked".to_owned(), |set| format!("set {set}"));
+    let seconds = f64::from(report.took) / 1e3;
+    // A transaction that was in the store may have taken no millisecond.
+    let rate = (near + far + origin) as f64 / seconds.max(1e-3);
+    let mut line = format!(
+        "{set}: {placed} of {packages} packages placed in {seconds:.1} s: {} from peers, {} from the origin, {} from the \
+         store, {} a second",
+        bytes(near + far),
+        bytes(*origin),
+        bytes(*store),
+        bytes(rate as u64),
+    );
+    for Fallback { packages, example, .. } in &report.fallbacks {
+        line.push_str(&format!("; {packages} left to the package manager: {example}"));
+    }
+    line
 }
 
 impl Engine {

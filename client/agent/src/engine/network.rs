@@ -53,6 +53,8 @@ pub(super) struct Network {
     banned: VecDeque<(IpAddr, PeerId)>,
     /// The connection that the swarm is being told of, as it has just ended.
     parting: Option<(LinkId, BundleId, SocketAddr)>,
+    /// When another host last connected to this one.
+    pub(super) called: Option<Instant>,
     next: u64,
     /// What is to be said once everything has been decided that follows from an event.
     outbox: Vec<(LinkId, Command)>,
@@ -93,6 +95,7 @@ impl Network {
             hung_up: VecDeque::new(),
             banned: VecDeque::new(),
             parting: None,
+            called: None,
             next: 0,
             outbox: Vec::new(),
         }
@@ -234,6 +237,9 @@ impl Engine {
     fn meet(&mut self, hello: Hello) {
         if hello.is_dialled {
             self.network.dialling.remove(&(hello.info_hash, hello.address));
+        } else if !hello.address.ip().is_loopback() {
+            // Who comes from this very host shows nothing about the way to it.
+            self.network.called = Some(Instant::now());
         }
         let Some(&id) = self.bundle_ids.get(&hello.info_hash) else { return self.called_for_unknown() };
         // Who gives nothing calls others, and is called by nobody.
@@ -487,7 +493,17 @@ impl Engine {
 
     /// How many hosts there is a connection to.
     pub(super) fn peers_connected(&self) -> usize {
-        let peers: HashSet<PeerId> = self.network.links.values().map(|link| link.peer_id).collect();
+        self.peers_of(|_| true)
+    }
+
+    /// How many of them have connected to this one.
+    pub(super) fn peers_inbound(&self) -> usize {
+        self.peers_of(|link| !link.is_dialled)
+    }
+
+    fn peers_of(&self, counts: impl Fn(&&Link) -> bool) -> usize {
+        let peers: HashSet<PeerId> =
+            self.network.links.values().filter(counts).map(|link| link.peer_id).collect();
         peers.len()
     }
 }

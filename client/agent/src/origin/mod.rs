@@ -16,6 +16,7 @@ mod announce;
 mod errors;
 mod http;
 mod info;
+mod looking;
 mod pace;
 mod plan;
 mod range;
@@ -25,6 +26,7 @@ pub use announce::announce;
 pub use errors::{OriginError, PlanError, RequestError, ServiceUrlError, Trouble};
 pub use http::Http;
 pub use info::{Info, info, package_url, read_info};
+pub use looking::{Look, look};
 pub use plan::{
     BUNDLES_MAX, CheckedBundle, CheckedPlan, FIRST_PEERS_MAX, INFOS_LEN_MAX, WEB_SEEDS_MAX, ask, check,
 };

@@ -35,6 +35,16 @@ pub fn bind(address: SocketAddr) -> io::Result<StdListener> {
     }
 }
 
+/// Whether [`bind`] would have this very address.
+pub fn is_free(address: SocketAddr) -> io::Result<()> {
+    match listen_on(address) {
+        Err(error) if is_without_v6(&error) && address.ip().is_unspecified() && address.is_ipv6() => {
+            is_free(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        result => result.map(drop),
+    }
+}
+
 fn is_without_v6(error: &io::Error) -> bool {
     let codes = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
@@ -58,11 +68,18 @@ impl Peers {
     /// Accepts peers for as long as it is polled.
     pub async fn listen(&self, listener: StdListener) -> io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
+        // Whoever takes all descriptors must not fill the log as well.
+        let mut is_short = false;
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => self.accepted(stream, canonical(address)),
+                Ok((stream, address)) => {
+                    is_short = false;
+                    self.accepted(stream, canonical(address));
+                }
                 Err(error) => {
-                    tracing::warn!("accepting a peer: {error}");
+                    if !std::mem::replace(&mut is_short, true) {
+                        tracing::warn!("accepting a peer: {error}; not told again until it works");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -44,7 +44,7 @@ pub use event::{CloseReason, Command, DialError, Event, FromPeer, Hello, Lost, P
 pub use greeting::GreetingError;
 pub use info::InfoError;
 pub use known::{Known, Verdict};
-pub use listener::bind;
+pub use listener::{bind, is_free};
 pub use peers::{Patience, Peers};
 
 /// Events of peers that wait for the engine; connections wait when it is full. Each has what one read brought, at most

@@ -10,7 +10,7 @@ use super::StoreError;
 use super::directories::{Area, Directories};
 
 /// An identity in hexadecimal and the end of the line.
-const CONTENT_LEN: u64 = 65;
+pub(super) const CONTENT_LEN: u64 = 65;
 
 pub(super) fn file_name(alias: &PackageDigest) -> String {
     alias.to_string().replacen(':', "-", 1)

@@ -26,6 +26,7 @@ mod error;
 mod evicting;
 mod index;
 mod partial;
+mod peeking;
 mod room;
 mod scanning;
 
@@ -44,6 +45,7 @@ pub use adding::{Added, Adding};
 pub use digesting::{Checking, Digests, piece_matches};
 pub use error::StoreError;
 pub use partial::Partial;
+pub use peeking::peek;
 
 use crate::files::StateDir;
 use crate::settings::StoreLimits;
@@ -51,6 +53,7 @@ use adding::Claims;
 use directories::{Area, Directories};
 use index::Index;
 use room::Disk;
+pub(crate) use room::floor;
 
 /// The agent's packages. Plain, blocking code with one owner; what takes long is in the handles that it gives out.
 #[derive(Debug)]

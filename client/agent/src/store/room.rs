@@ -106,7 +106,7 @@ impl Disk {
 }
 
 /// What must stay free of a file system of this size.
-pub(super) fn floor(configured: Option<u64>, total: u64) -> u64 {
+pub(crate) fn floor(configured: Option<u64>, total: u64) -> u64 {
     configured.unwrap_or_else(|| (total / 100 * FLOOR_PERCENT).min(FLOOR_MAX))
 }
 

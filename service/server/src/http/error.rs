@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use pkgtorrent_protocol::PackageDigest;
+use pkgtorrent_protocol::service::{SERVICE_HEADER, ServiceVersion};
 
 use crate::planner::PlanError;
 use crate::registry::Busy;
@@ -54,6 +55,10 @@ fn named(packages: &[PackageDigest]) -> String {
     names.join(" ")
 }
 
+fn version() -> String {
+    ServiceVersion::of(env!("CARGO_PKG_VERSION")).to_string()
+}
+
 impl ResponseError for HttpError {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -75,6 +80,8 @@ impl ResponseError for HttpError {
         response.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain; charset=utf-8");
         match self {
             Self::Busy => drop(response.insert_header((RETRY_AFTER, "1"))),
+            // Whoever looks for what is wrong with a host asks for a set that nobody has.
+            Self::UnknownSet => drop(response.insert_header((SERVICE_HEADER, version()))),
             // What is left of the request would be taken for the next one.
             Self::TooSlow | Self::TooLarge(_) => drop(response.force_close()),
             _ => {}

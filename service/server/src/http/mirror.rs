@@ -24,7 +24,7 @@ pub(super) async fn any(service: Data<Service>, request: HttpRequest) -> Result<
     let path = relative(&decoded).ok_or(HttpError::NotFound)?;
     let (file, look) = service.packages.root().open_file(path).map_err(|error| {
         if error.kind() != std::io::ErrorKind::NotFound {
-            tracing::warn!("{path:?}: {error}");
+            tracing::debug!("{path:?}: {error}");
         }
         HttpError::NotFound
     })?;

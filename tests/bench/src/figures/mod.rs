@@ -15,6 +15,7 @@ pub(crate) mod plans;
 pub(crate) mod roles;
 pub(crate) mod seen;
 pub(crate) mod sites;
+pub(crate) mod tools;
 pub(crate) mod tracker;
 pub(crate) mod webseed;
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use pkgtorrent_protocol::PackageDigest;
 use pkgtorrent_protocol::control::FetchRequest;
 use pkgtorrent_protocol::socket::{Answer, Need, Request, Want};
 
@@ -57,6 +58,15 @@ impl Question {
     /// The first package of the request that is asked for.
     pub(super) fn first(&self) -> usize {
         self.indices[0]
+    }
+
+    /// The packages that each service is asked for, by their index in the request.
+    pub(super) fn by_service(&self) -> Vec<(&str, Vec<(usize, PackageDigest)>)> {
+        let of = |nth: usize| {
+            let wants = self.indices.iter().zip(&self.wants).filter(move |(_, want)| want.service == nth);
+            wants.map(|(index, want)| (*index, want.digest)).collect()
+        };
+        self.services.iter().enumerate().map(|(nth, service)| (service.as_str(), of(nth))).collect()
     }
 
     /// All of it is left to the package manager.

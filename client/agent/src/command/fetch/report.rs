@@ -1,10 +1,11 @@
-//! What the shim is told.
+//! What the shim is told, or who sits at the terminal.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pkgtorrent_protocol::control::{FetchEvent, Sources};
+use pkgtorrent_protocol::control::{FetchEvent, FetchPackage, PlannedSource, Sources};
 
+use super::bars::Bars;
 use crate::args::EventForm;
 
 /// The events of one run. It can be told from any thread; every package has one last event.
@@ -18,25 +19,36 @@ struct State {
     placed: usize,
     failed: usize,
     bytes: Sources,
-    form: EventForm,
-    output: Box<dyn Write + Send>,
+    output: Output,
     /// Whether anybody still reads what is written.
     is_read: bool,
 }
 
+/// How it is told.
+enum Output {
+    /// To a program.
+    Events(EventForm, Box<dyn Write + Send>),
+    /// To somebody at a terminal.
+    Bars(Box<Bars>),
+}
+
 impl Report {
-    /// A report on so many packages, to standard output.
-    pub(super) fn new(packages: usize, form: EventForm) -> Self {
-        Self::to(packages, form, Box::new(io::stdout()))
+    /// A report on these packages, to standard output; without a form, in bars on a terminal and else as JSON.
+    pub(super) fn new(packages: &[FetchPackage], form: Option<EventForm>) -> Self {
+        let is_watched = io::stdout().is_terminal() && io::stderr().is_terminal();
+        let output = match form {
+            None if is_watched => Output::Bars(Box::new(Bars::new(packages))),
+            form => Output::Events(form.unwrap_or(EventForm::Json), Box::new(io::stdout())),
+        };
+        Self::to(packages.len(), output)
     }
 
-    fn to(packages: usize, form: EventForm, output: Box<dyn Write + Send>) -> Self {
+    fn to(packages: usize, output: Output) -> Self {
         let state = State {
             is_over: vec![false; packages],
             placed: 0,
             failed: 0,
             bytes: Sources::default(),
-            form,
             output,
             is_read: true,
         };
@@ -90,6 +102,16 @@ impl Report {
         }
     }
 
+    /// Where a package would come from, and how many hosts have all and some of its bundle.
+    pub(super) fn planned(&self, index: usize, from: PlannedSource, (complete, partial): (u32, u32)) {
+        let mut state = self.state();
+        if state.end(index) {
+            let counts = if from.is_known() { &mut state.placed } else { &mut state.failed };
+            *counts += 1;
+            state.say(&FetchEvent::Planned { index, from, complete, partial });
+        }
+    }
+
     /// The last event. True if all packages are in place.
     pub(super) fn done(&self) -> bool {
         let mut state = self.state();
@@ -106,12 +128,16 @@ impl State {
     }
 
     fn say(&mut self, event: &FetchEvent) {
-        let mut line = match self.form {
+        let (form, output) = match &mut self.output {
+            Output::Bars(bars) => return bars.show(event),
+            Output::Events(form, output) => (form, output),
+        };
+        let mut line = match form {
             EventForm::Json => serde_json::to_vec(event).unwrap_or_default(),
             EventForm::Lines => event.to_line().into_bytes(),
         };
         line.push(b'\n');
-        let written = self.output.write_all(&line).and_then(|()| self.output.flush());
+        let written = output.write_all(&line).and_then(|()| output.flush());
         self.is_read &= written.is_ok();
     }
 }
@@ -137,7 +163,7 @@ mod tests {
     #[test]
     fn every_package_has_one_last_event() {
         let page = Page::default();
-        let report = Report::to(2, EventForm::Json, Box::new(page.clone()));
+        let report = Report::to(2, Output::Events(EventForm::Json, Box::new(page.clone())));
         report.placed(0, Sources { store: 5, ..Sources::default() });
         report.failed(0, "too late");
         report.progress(0, 1);
