@@ -140,7 +140,7 @@ fn a_terminal_gets_bars_and_a_log_gets_a_line_for_each_install() {
     let log = agent.log();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("packages placed")).collect();
     assert_eq!(lines.len(), 1, "{log}");
-    for part in [" INFO ", "2 of 2 packages placed for user ", "5.3 MB from the origin", " a second"] {
+    for part in [" INFO ", "set ", "2 of 2 packages placed in ", "5.3 MB from the origin", " a second"] {
         assert!(lines[0].contains(part), "{part:?} is not in {}", lines[0]);
     }
 }
