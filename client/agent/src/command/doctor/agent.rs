@@ -76,7 +76,7 @@ fn gather(patient: &Patient) -> Facts {
     Facts { agent, listen, port, firewall: firewall(listen.port()) }
 }
 
-fn ask(state_dir: &Path) -> Result<AgentStatus, ConnectError> {
+fn ask(state_dir: &Path) -> Result<Box<AgentStatus>, ConnectError> {
     let mut connection = Connection::connect(state_dir)?;
     connection.send(&Request::Status)?;
     loop {
@@ -88,9 +88,9 @@ fn ask(state_dir: &Path) -> Result<AgentStatus, ConnectError> {
     }
 }
 
-fn found(asked: Result<AgentStatus, ConnectError>) -> Found {
+fn found(asked: Result<Box<AgentStatus>, ConnectError>) -> Found {
     match asked {
-        Ok(status) => Found::Here(Box::new(status)),
+        Ok(status) => Found::Here(status),
         Err(ConnectError::NoAgent(_) | ConnectError::Lost(LostError::Gone)) => Found::None,
         Err(error @ ConnectError::OtherVersion { .. }) => Found::Other(error.to_string()),
         Err(error) => Found::Refusing(error.to_string()),

@@ -43,6 +43,7 @@ complete -c pkgtorrent-service -n "__fish_pkgtorrent_service_using_subcommand ch
 complete -c pkgtorrent-service -n "__fish_pkgtorrent_service_using_subcommand check" -l listen -d 'An address to listen on, with a port; can be given several times [default: as configured, else [::]:7070]' -r
 complete -c pkgtorrent-service -n "__fish_pkgtorrent_service_using_subcommand check" -l state -d 'The directory for what is remembered between runs [default: as configured, else /var/lib/pkgtorrent-service for root]' -r
 complete -c pkgtorrent-service -n "__fish_pkgtorrent_service_using_subcommand check" -l config -d 'The configuration file [default: /etc/pkgtorrent/service.toml, if it is there]' -r -F
+complete -c pkgtorrent-service -n "__fish_pkgtorrent_service_using_subcommand check" -l json -d 'Write JSON: a list of problems'
 complete -c pkgtorrent-service -n "__fish_pkgtorrent_service_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pkgtorrent-service -n "__fish_pkgtorrent_service_using_subcommand help; and not __fish_seen_subcommand_from config check help" -f -a "config" -d 'Shows the settings that count, and where each is from'
 complete -c pkgtorrent-service -n "__fish_pkgtorrent_service_using_subcommand help; and not __fish_seen_subcommand_from config check help" -f -a "check" -d 'Looks for what is wrong with the configuration, and starts nothing'
