@@ -245,6 +245,8 @@ impl Planner {
         }
         self.plans.put(digest, (Arc::clone(&set), Arc::clone(&plan)), set.packages().len());
         metrics::counter!("pkgtorrent_sets_planned_total").increment(1);
+        let (packages, bundles, unknown) = (set.packages().len(), plan.bundles.len(), plan.unknown.len());
+        tracing::debug!("set {digest}: planned {packages} packages in {bundles} bundles, {unknown} unknown");
         Ok(plan)
     }
 

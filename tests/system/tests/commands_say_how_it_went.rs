@@ -2,6 +2,7 @@
 //! wrongly, and what it says for people it says as JSON too. At a terminal `fetch` shows bars, elsewhere its events.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use pkgtorrent_protocol::control::{FetchRequest, VERSION};
@@ -143,4 +144,25 @@ fn a_terminal_gets_bars_and_a_log_gets_a_line_for_each_install() {
     for part in [" INFO ", "set ", "2 of 2 packages placed in ", "5.3 MB from the origin", " a second"] {
         assert!(lines[0].contains(part), "{part:?} is not in {}", lines[0]);
     }
+}
+
+#[test]
+fn the_journal_gets_levels_and_other_files_get_times() {
+    let agent = Agent::new();
+    fs::write(agent.path("wrong.toml"), "sed_min = 1\n").expect("written");
+    let messages = |file: &str, journal: &str| {
+        let stderr = |name: &str| fs::File::create(agent.path(name)).expect("a file");
+        let journal = stderr(journal).metadata().expect("its number");
+        let mut command = Command::new(built("pkgtorrent-service"));
+        command.arg("--config").arg(agent.path("wrong.toml")).env_remove("RUST_LOG");
+        command.env("JOURNAL_STREAM", format!("{}:{}", journal.dev(), journal.ino()));
+        let append = fs::File::options().append(true).create(true).open(agent.path(file));
+        let status = command.stderr(append.expect("a file")).status().expect("it runs");
+        assert_eq!(status.code(), Some(2));
+        fs::read_to_string(agent.path(file)).expect("the messages")
+    };
+    let of_journal = messages("journal", "journal");
+    assert!(of_journal.starts_with("<3>") && of_journal.contains("sed_min"), "{of_journal:?}");
+    let of_file = messages("file", "journal");
+    assert!(!of_file.contains("<3>") && of_file.contains(" ERROR "), "{of_file:?}");
 }

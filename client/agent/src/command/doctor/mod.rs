@@ -15,7 +15,7 @@ mod state;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -137,11 +137,10 @@ fn look(groups: &'static [Group], patient: &Arc<Patient>, limit: Duration) -> Ve
     }
     drop(sender);
     let mut found: Vec<Option<Vec<Finding>>> = groups.iter().map(|_| None).collect();
-    loop {
-        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok((nth, findings)) => found[nth] = Some(findings),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
+    // It ends when the time is over, or all have said what they found.
+    while let Ok((nth, findings)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        found[nth] = Some(findings);
     }
     let late = |group: &Group| group.checks.iter().map(|check| is_late(check, limit)).collect();
     groups.iter().zip(found).flat_map(|(group, found)| found.unwrap_or_else(|| late(group))).collect()

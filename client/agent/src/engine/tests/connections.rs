@@ -26,24 +26,24 @@ impl Host {
 
     /// These hosts call for a bundle; gives the other ends of the connections.
     fn called(&mut self, bundle: BundleId, calls: Range<u16>) -> Vec<mpsc::Receiver<peer::Command>> {
-        let info_hash = self.engine.bundles[&bundle].info_hash;
-        let call = |call: u16| {
-            let mut peer_id = [2; 20];
-            peer_id[..2].copy_from_slice(&call.to_le_bytes());
-            let (peer, commands) = Peer::channel();
-            let hello = Hello {
-                info_hash,
-                peer_id: PeerId(peer_id),
-                address: SocketAddr::from(([127, 0, 0, 1], 1000 + call)),
-                is_dialled: false,
-                is_fast: true,
-                peer,
-                welcome: oneshot::channel().0,
-            };
-            self.engine.peer_said(PeerEvent::Hello(hello));
-            commands
+        calls.map(|call| self.called_from([127, 0, 0, 1], bundle, call)).collect()
+    }
+
+    fn called_from(&mut self, ip: [u8; 4], bundle: BundleId, call: u16) -> mpsc::Receiver<peer::Command> {
+        let mut peer_id = [2; 20];
+        peer_id[..2].copy_from_slice(&call.to_le_bytes());
+        let (peer, commands) = Peer::channel();
+        let hello = Hello {
+            info_hash: self.engine.bundles[&bundle].info_hash,
+            peer_id: PeerId(peer_id),
+            address: SocketAddr::from((ip, 1000 + call)),
+            is_dialled: false,
+            is_fast: true,
+            peer,
+            welcome: oneshot::channel().0,
         };
-        calls.map(call).collect()
+        self.engine.peer_said(PeerEvent::Hello(hello));
+        commands
     }
 
     fn links(&self, bundles: &[BundleId]) -> Vec<usize> {
@@ -100,4 +100,14 @@ async fn a_full_bundle_gives_up_who_needs_nothing_for_who_calls() {
     let before = links(&host, needed[0]);
     calls.extend(host.called(needed[0], 80..81));
     assert_eq!(links(&host, needed[0]), before, "this host needs something");
+}
+
+#[tokio::test]
+async fn who_comes_from_another_host_shows_that_this_one_can_be_reached() {
+    let (mut host, bundles) = Host::in_bundles(1);
+    let mut links = host.called(bundles[0], 0..1);
+    assert_eq!((host.engine.peers_inbound(), host.engine.network.called), (1, None), "from this very host");
+    links.push(host.called_from([10, 0, 0, 9], bundles[0], 1));
+    assert_eq!((host.engine.peers_inbound(), host.engine.peers_connected()), (2, 2));
+    assert!(host.engine.network.called.is_some());
 }
