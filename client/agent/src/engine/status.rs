@@ -38,6 +38,8 @@ impl Engine {
             messages: self.network.peers.messages(),
             peers: self.peers_connected(),
             port: self.network.port,
+            called_ago: self.network.called.map(|at| now.duration_since(at).as_secs()),
+            peers_inbound: self.peers_inbound(),
             downloads: downloads.collect(),
             decisions: self.decisions(),
             waiting: self.sessions.values().filter(|session| session.is_waiting()).count(),
