@@ -19,10 +19,12 @@ pub fn check(settings: &Settings) -> Vec<String> {
         Err(error) => problems.push(format!("root: {named}: {error}")),
     }
     problems.extend(check_directory(&settings.state).err().map(|error| format!("state: {error}")));
-    for address in &settings.listen {
-        // Whether the address is this machine's, not whether the port is free: the service that runs has it.
-        if let Err(error) = TcpListener::bind((address.ip(), 0)) {
-            problems.push(format!("listen: {}: {error}", address.ip()));
+    for (key, addresses) in [("listen", &settings.listen), ("admin_listen", &settings.admin_listen)] {
+        for address in addresses {
+            // Whether the address is this machine's, not whether the port is free: the service that runs has it.
+            if let Err(error) = TcpListener::bind((address.ip(), 0)) {
+                problems.push(format!("{key}: {}: {error}", address.ip()));
+            }
         }
     }
     problems

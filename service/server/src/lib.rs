@@ -20,6 +20,7 @@ mod fingerprint;
 mod flights;
 mod http;
 mod idle;
+mod listening;
 mod live;
 mod metering;
 mod packages;
@@ -35,21 +36,19 @@ mod tidying;
 pub mod uploads;
 
 use std::future::Future;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::dev::{Server, Service as _};
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
-
 use arc_swap::ArcSwap;
 use catalog::Scanner;
 pub use check::check;
-use http::{Connection, Service};
-use idle::{AnsweringBody, Watched};
+use http::Service;
+pub use listening::Addresses;
+use listening::Listeners;
 use live::LiveSwarms;
 use metering::Sent;
 use packages::Packages;
@@ -62,14 +61,8 @@ use state::State;
 pub use state::StateError;
 use tokio::sync::mpsc;
 
-/// How long answers may go on after the service was told to end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How long to wait with other settings for a registry that is overloaded.
 const RELOAD_RETRY: Duration = Duration::from_millis(100);
-
-/// Connections that wait in the kernel to be accepted: a fleet comes within one second.
-const BACKLOG: i32 = 4096;
 
 /// Why the service cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -123,14 +116,14 @@ pub async fn run(
     settings: Settings,
     reloads: mpsc::Receiver<Settings>,
     shutdown: impl Future<Output = ()> + Send + 'static,
-    on_listening: impl FnOnce(&[SocketAddr]),
+    on_listening: impl FnOnce(&Addresses),
 ) -> Result<(), RunError> {
     let metrics = metering::install().map_err(|error| RunError::Metrics(error.to_string()))?;
     let root = Root::open(&settings.root)
         .map_err(|source| RunError::Root { path: settings.root.clone(), source })?;
     check_apart(&settings.state, &root.path())?;
     // Before anything else, so that a port in use costs no scan.
-    let listeners = settings.listen.iter().map(|&address| bind(address)).collect::<Result<Vec<_>, _>>()?;
+    let listeners = Listeners::bind(&settings)?;
 
     let (root, state) = (Arc::new(root), Arc::new(State::open(&settings.state)?));
     let packages = Packages::start(Arc::clone(&root), Arc::clone(&state), settings.build_threads)?;
@@ -174,21 +167,20 @@ pub async fn run(
             });
         })?
     };
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    let server = serve(service.clone(), listeners)?;
+    let addresses = listeners.addresses()?;
+    let server = listeners.serve(&service)?;
     on_listening(&addresses);
     let sweeping = tokio::spawn(sweep(service.clone()));
     let tidying = tokio::spawn(tidying::run(service.clone()));
     let keeping = tokio::spawn(accounts::keep(service.clone()));
     let reloading = tokio::spawn(reload(service.clone(), reloads));
-    let handle = server.handle();
+    let end_serving = server.end();
     let stopping = tokio::spawn(async move {
         shutdown.await;
         tracing::info!("ending");
-        handle.stop(true).await;
+        end_serving.await;
     });
-    let served = server.await;
+    let served = server.ended().await;
     stopping.abort();
     sweeping.abort();
     tidying.abort();
@@ -204,96 +196,6 @@ pub async fn run(
     });
     let _ = ending.await;
     Ok(served?)
-}
-
-fn serve(service: Data<Service>, listeners: Vec<TcpListener>) -> Result<Server, RunError> {
-    let settings = service.settings.load();
-    let user_timeout = u32::try_from(settings.client_timeout.as_millis()).unwrap_or(u32::MAX);
-    let per_worker = affordable(settings.connections_max).div_ceil(settings.workers);
-    let (workers, client_timeout) = (settings.workers, settings.client_timeout);
-    let app = move || {
-        App::new().app_data(service.clone()).configure(http::configure).wrap_fn(|request, next| {
-            let answering = request.conn_data::<Connection>().and_then(Connection::answer);
-            let answer = next.call(request);
-            async move { Ok(answer.await?.map_body(|_, body| AnsweringBody::new(body, answering))) }
-        })
-    };
-    let mut server = HttpServer::new(app)
-        .workers(workers)
-        .max_connections(per_worker)
-        .client_request_timeout(client_timeout)
-        .keep_alive(client_timeout)
-        .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
-        .disable_signals()
-        .on_connect(move |stream, extensions| {
-            let Some(stream) = stream.downcast_ref::<actix_web::rt::net::TcpStream>() else {
-                return;
-            };
-            // A client that takes nothing at all is cut off by the kernel: no write would ever return to notice.
-            let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, user_timeout);
-            let _ = stream.set_nodelay(true);
-            if let Ok(local) = stream.local_addr() {
-                extensions.insert(Connection { local, watched: Watched::new(stream, client_timeout).ok() });
-            }
-        });
-    for listener in listeners {
-        server = server.listen(listener)?;
-    }
-    Ok(server.run())
-}
-
-/// Open files that a connection takes: itself, its second handle, and the file that it is sent.
-const FILES_PER_CONNECTION: u64 = 3;
-
-/// Open files that everything else takes, with room to spare.
-const FILES_RESERVED: u64 = 256;
-
-/// As many of the wanted connections as the system gives us open files for, after asking for all that we may have.
-fn affordable(wanted: usize) -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let before = getrlimit(Resource::Nofile);
-    // What is refused here is found out below.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
-    let Some(files) = getrlimit(Resource::Nofile).current else { return wanted };
-    let most =
-        usize::try_from(files.saturating_sub(FILES_RESERVED) / FILES_PER_CONNECTION).unwrap_or(usize::MAX);
-    if most < wanted {
-        tracing::warn!(
-            "{most} connections at once instead of {wanted}: this process may have {files} open files"
-        );
-    }
-    wanted.min(most).max(1)
-}
-
-/// Binds before the service starts, so that a mistake is told at once. An IPv6 address takes IPv4 as well, and where
-/// there is no IPv6, every address of the machine is every IPv4 one.
-fn bind(address: SocketAddr) -> Result<TcpListener, RunError> {
-    let bound = match bind_to(address) {
-        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && has_no_family(&error) => {
-            bind_to(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
-        }
-        bound => bound,
-    };
-    bound.map_err(|source| RunError::Listen { address, source })
-}
-
-fn has_no_family(error: &std::io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
-}
-
-fn bind_to(address: SocketAddr) -> std::io::Result<TcpListener> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, false)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
 }
 
 /// The state must not be served, and the root not be filled with it.

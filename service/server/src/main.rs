@@ -101,7 +101,10 @@ async fn run(settings: Settings, reloading: Reloading) -> Result<(), RunError> {
     let served = pkgtorrent_server::run(settings, reloads, shutdown, |addresses| {
         // Whoever started us on port 0 reads here which one it became; a closed output is no reason to end.
         let mut out = std::io::stdout().lock();
-        for address in addresses {
+        for address in &addresses.admin {
+            let _ = writeln!(out, "watched at http://{address}/pkgtorrent/");
+        }
+        for address in &addresses.public {
             let _ = writeln!(out, "listening on http://{address}/");
         }
         let _ = out.flush();

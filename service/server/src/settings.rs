@@ -37,6 +37,10 @@ keys! {
     root: PathBuf = r#""/srv/mirror""# => Restart,
     /// Addresses to listen on. Port 0 means any free one.
     listen: Vec<SocketAddr> = r#"["[::]:7070"]"# => Restart,
+    /// Addresses to listen on for those who watch over the service, for example `["127.0.0.1:7072"]`: then the page, what
+    /// is behind it, `/metrics` and a `/healthz` that says more are there and not on the addresses above. Empty means that
+    /// whoever reaches the service sees them.
+    admin_listen: Vec<SocketAddr> = "[]" => Restart,
     /// The directory for what is remembered between runs: block lists, bundles, sets. It is made if it is not there.
     /// It must not lie below the root, nor the root below it. Everything in it can be computed again. The default for
     /// any other user than root is `pkgtorrent-service` in `$XDG_STATE_HOME`, or else in `~/.local/state`.
@@ -123,6 +127,8 @@ pub struct Settings {
     pub root: PathBuf,
     /// Addresses to listen on.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on for those who watch; empty when they come in with everybody else.
+    pub admin_listen: Vec<SocketAddr>,
     /// The state directory.
     pub state: PathBuf,
     /// The base of URLs in answers, without a slash at its end.
@@ -192,6 +198,7 @@ impl Keys {
         Ok(Settings {
             root: self.root.unwrap_or_else(|| "/srv/mirror".into()),
             listen,
+            admin_listen: self.admin_listen.unwrap_or_default(),
             state: self.state.unwrap_or_else(|| "/var/lib/pkgtorrent-service".into()),
             public_url: public_url(&self.public_url.unwrap_or_default())?,
             allowed_hosts: self.allowed_hosts.unwrap_or_default().iter().map(|h| h.to_lowercase()).collect(),

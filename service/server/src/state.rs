@@ -290,6 +290,11 @@ impl State {
         }
     }
 
+    /// Whether everything so far could be written. What once could not is lost with this process.
+    pub(crate) fn is_written(&self) -> bool {
+        !self.unsaved.any.load(Ordering::Acquire)
+    }
+
     /// Waits until everything that was to be stored before is stored.
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(1);

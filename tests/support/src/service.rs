@@ -98,8 +98,15 @@ impl Launch {
 }
 
 fn listening_on(line: &str) -> Option<SocketAddr> {
-    let address = line.strip_prefix("listening on http://")?.strip_suffix('/')?;
-    Some(address.parse().unwrap_or_else(|e| panic!("{line:?}: {e}")))
+    address(line.strip_prefix("listening on http://")?.strip_suffix('/')?)
+}
+
+fn watched_at(line: &str) -> Option<SocketAddr> {
+    address(line.strip_prefix("watched at http://")?.strip_suffix("/pkgtorrent/")?)
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    Some(text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}")))
 }
 
 /// The running service. Dropping it ends it; a failing test shows its log.
@@ -130,6 +137,17 @@ impl Service {
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The first address of those who watch over it.
+    ///
+    /// # Panics
+    /// If its configuration names none.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        let said = fs::read_to_string(self.directory.path().join(format!("stdout-{}", self.starts)));
+        let said = said.expect("the service's output");
+        said.lines().find_map(watched_at).expect("`watched at` in the service's output")
     }
 
     /// The URL of `path`, which starts with a slash.

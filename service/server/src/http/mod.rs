@@ -104,8 +104,37 @@ impl Connection {
     }
 }
 
-/// Wires the paths to their endpoints.
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
+/// Everything on the same addresses.
+pub(crate) fn everything(config: &mut web::ServiceConfig) {
+    config.service(only(web::resource("/healthz"), get_and_head(status::healthz)));
+    watching(config);
+    hosts(config);
+}
+
+/// What is for everybody where others watch over the service elsewhere: of what they see there is nothing here.
+pub(crate) fn public(config: &mut web::ServiceConfig) {
+    config
+        .service(only(web::resource("/healthz"), get_and_head(status::healthz)))
+        .service(only(web::resource(["/metrics", PREFIX]), get_and_head(nothing)));
+    hosts(config);
+}
+
+/// What is for those who watch over the service.
+pub(crate) fn admin(config: &mut web::ServiceConfig) {
+    config.service(only(web::resource("/healthz"), get_and_head(status::health)));
+    watching(config);
+    config.default_service(web::to(nothing));
+}
+
+/// What the service has and does: the page, and the numbers.
+fn watching(config: &mut web::ServiceConfig) {
+    config
+        .service(only(web::resource("/metrics"), get_and_head(status::metrics)))
+        .configure(for_people);
+}
+
+/// What hosts ask for, and clients of any make.
+fn hosts(config: &mut web::ServiceConfig) {
     let v1 = |path: &str| web::resource(format!("{PREFIX}/v1{path}"));
     let query = web::QueryConfig::default()
         .error_handler(|error, _| HttpError::BadRequest(format!("the query: {error}")).into());
@@ -120,9 +149,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .service(only(v1("/announce"), [web::post().to(announce::post)]))
         .service(only(web::resource("/announce"), get_and_head(announce::get)))
         .service(only(web::resource("/scrape"), get_and_head(announce::scrape)))
-        .service(only(web::resource("/healthz"), get_and_head(status::healthz)))
-        .service(only(web::resource("/metrics"), get_and_head(status::metrics)))
-        .configure(for_people)
         .service(only(web::resource(format!("{PREFIX}/{{tail:.*}}")), get_and_head(nothing)))
         .default_service(web::to(mirror::any));
 }

@@ -1,12 +1,16 @@
 //! Whether the service is well, and its numbers.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Data;
 
 use super::Service;
+
+/// How long the registry may take to answer before it is called stuck: some thousand times as long as it usually takes.
+const REGISTRY_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) async fn healthz(service: Data<Service>) -> HttpResponse {
     let (mut response, text) = if service.ready.load(Ordering::Acquire) {
@@ -15,6 +19,23 @@ pub(super) async fn healthz(service: Data<Service>) -> HttpResponse {
         (HttpResponse::ServiceUnavailable(), "the first scan is not done\n")
     };
     response.insert_header((CACHE_CONTROL, "no-store")).content_type("text/plain; charset=utf-8").body(text)
+}
+
+/// The same for those who watch over it, with what is wrong.
+pub(super) async fn health(service: Data<Service>) -> HttpResponse {
+    let registry = tokio::time::timeout(REGISTRY_LIMIT, service.registry.run(|_| ()));
+    let checks = [
+        ("the first scan is done", service.ready.load(Ordering::Acquire)),
+        ("the registry answers", matches!(registry.await, Ok(Ok(())))),
+        ("the state is written", service.state.is_written()),
+    ];
+    let is_well = checks.iter().all(|(_, holds)| *holds);
+    let mut response = if is_well { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let lines = checks.map(|(what, holds)| format!("{} {what}\n", if holds { "yes" } else { "NO " }));
+    response
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .content_type("text/plain; charset=utf-8")
+        .body(lines.concat())
 }
 
 pub(super) async fn metrics(service: Data<Service>) -> HttpResponse {
