@@ -1,10 +1,11 @@
-//! Writes what is made from command lines and keys: manual pages, default files, completions of shells.
+//! Writes what is made from command lines, keys and metrics: manual pages, default files, completions of shells, tables.
 //!
 //! What a page says of an option or a key is its doc comment; what else there is to say stands here, beside the page that
 //! says it.
 
 mod command_page;
 mod conf_page;
+mod metrics_page;
 mod plugin;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ fn main() -> anyhow::Result<()> {
     write(&man.join("pkgtorrent.conf.5"), &conf_page::agent())?;
     write(&man.join("pkgtorrent-service.conf.5"), &conf_page::service())?;
     write(&man.join("yum-torrent.conf.5"), &plugin::conf_page()?)?;
+    write(&target.join("docs/metrics.md"), &metrics_page::page())?;
     let packaging = target.join("packaging");
     let installed = |path: &str| packaging.join(path.trim_start_matches('/'));
     write(&installed(agent_settings::DEFAULT_CONFIG), &agent_settings::default_file())?;

@@ -6,12 +6,14 @@
 //! it is from. Whatever is unknown or wrong is refused with its place and with what would be right.
 //!
 //! How messages are written is set up here too ([`start_log`]), since both programs do it alike.
+//! What a program shows is documented in the same way: see [`Metric`].
 
 mod check;
 mod configuration;
 mod document;
 mod files;
 mod log;
+mod metric;
 mod reload;
 mod value;
 
@@ -24,6 +26,7 @@ pub use check::check_directory;
 pub use configuration::Configuration;
 pub use document::{default_file, manual_of_sources, manual_section, roff};
 pub use log::start_log;
+pub use metric::{Metric, MetricKind, table_of_metrics};
 pub use reload::Reloaded;
 
 /// What the macro needs of other crates.

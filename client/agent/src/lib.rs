@@ -8,6 +8,7 @@ pub mod files;
 pub mod hours;
 pub mod log;
 mod memory;
+pub mod metering;
 pub mod origin;
 pub mod peer;
 pub mod place;

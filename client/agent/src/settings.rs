@@ -20,7 +20,7 @@ use crate::hours::Hours;
 
 mod value;
 
-pub use self::value::{AddressError, Background, Group, IpVersion, Listen, Proxy, Service};
+pub use self::value::{AddressError, Background, Group, IpVersion, Listen, MetricsListen, Proxy, Service};
 
 /// Where the configuration is read from when no other file is named, if it is there.
 pub const DEFAULT_CONFIG: &str = "/etc/pkgtorrent/agent.toml";
@@ -53,6 +53,10 @@ keys! {
     /// The address for other hosts, or only its port. When the port is busy any free one is taken instead. `[::]` is every
     /// address of this host, those of IPv4 too.
     listen: Listen = r#""[::]:7071""# => Restart,
+    /// The address at which `/metrics` shows what the agent does, for Prometheus, for example `127.0.0.1:7073` or only its
+    /// port, which is one of this host's own then. Empty means nowhere. An agent that has nothing to do ends, and its
+    /// numbers with it.
+    metrics_listen: MetricsListen = r#""""# => Restart,
     /// The networks that other hosts are in: connections come from there and go there, and nowhere else.
     peer_networks: Vec<IpNet> = r#"["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7", "fe80::/10"]"# => Restart,
     /// The most connections to other hosts at once, over all bundles.
@@ -117,6 +121,8 @@ pub struct Settings {
     pub service: Service,
     /// Where other hosts reach the agent.
     pub listen: SocketAddr,
+    /// Where it shows what it does, if it does.
+    pub metrics_listen: Option<SocketAddr>,
     /// Which hosts those are, and how much they get.
     pub peers: PeerSettings,
     /// When other hosts get anything.
@@ -234,6 +240,7 @@ impl Keys {
             listen: self
                 .listen
                 .map_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, 7071)), |listen| listen.0),
+            metrics_listen: self.metrics_listen.unwrap_or_default().0,
             peers: PeerSettings {
                 networks: self.peer_networks.unwrap_or_else(default_peer_networks),
                 connections_max: within(
@@ -373,6 +380,7 @@ mod tests {
             r#"
             service = "auto"
             listen = "127.0.0.1:0"
+            metrics_listen = "7073"
             peer_networks = ["10.1.0.0/16", "fd00::/8"]
             peer_connections = 7
             upload_limit = 8
@@ -401,6 +409,7 @@ mod tests {
         let expected = Settings {
             service: Service::Auto,
             listen: "127.0.0.1:0".parse().expect("an address"),
+            metrics_listen: Some("127.0.0.1:7073".parse().expect("an address")),
             peers: PeerSettings {
                 networks: vec!["10.1.0.0/16".parse().expect("one"), "fd00::/8".parse().expect("one")],
                 connections_max: 7,
@@ -470,6 +479,7 @@ mod tests {
             r#"listen = "host:7071""#,
             r#"listen = ":7071""#,
             r#"listen = "70710""#,
+            r#"metrics_listen = "localhost""#,
             "listen = 7071",
             r#"peer_networks = ["10.0.0.1/33"]"#,
             r#"peer_networks = "10.0.0.0/8""#,

@@ -22,7 +22,7 @@ mod http;
 mod idle;
 mod listening;
 mod live;
-mod metering;
+pub mod metering;
 mod packages;
 mod planner;
 mod rate;

@@ -112,7 +112,11 @@ impl Answering {
             App::new().app_data(service.clone()).configure(paths).wrap_fn(|request, next| {
                 let answering = request.conn_data::<Connection>().and_then(Connection::answer);
                 let answer = next.call(request);
-                async move { Ok(answer.await?.map_body(|_, body| AnsweringBody::new(body, answering))) }
+                async move {
+                    let answer = answer.await?;
+                    http::count(answer.request(), answer.status());
+                    Ok(answer.map_body(|_, body| AnsweringBody::new(body, answering)))
+                }
             })
         };
         let mut server = HttpServer::new(app)

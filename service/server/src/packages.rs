@@ -22,6 +22,7 @@ use crate::cache::Cache;
 use crate::catalog::{Catalog, Located, digest_key, take_digest};
 use crate::fingerprint::{FINGERPRINT_LEN, Fingerprint, Look};
 use crate::flights::{Flight, Flights};
+use crate::metering;
 use crate::root::Root;
 use crate::state::{Record, Snapshot, State, Table};
 
@@ -389,7 +390,7 @@ impl Packages {
             }
             Err(unusable) => {
                 tracing::error!("{}: not shared: {unusable}", located.path.display());
-                metrics::counter!("pkgtorrent_packages_unusable_total").increment(1);
+                metering::PACKAGES_UNUSABLE.add(1);
                 flight.land(Err(unusable));
             }
         }
@@ -402,10 +403,10 @@ impl Packages {
     ) -> Result<(Package, Verified, PackageDigest), Unusable> {
         let name = file_name(&located.path).ok_or(Unusable::Name)?;
         let (hashed, fingerprint) = self.read_at_rest(located, piece_len)?;
-        metrics::counter!("pkgtorrent_packages_hashed_total").increment(1);
-        metrics::counter!("pkgtorrent_bytes_hashed_total").increment(hashed.size);
+        metering::PACKAGES_HASHED.add(1);
+        metering::BYTES_HASHED.add(hashed.size);
         if hashed.listed != located.listed || hashed.size != located.size {
-            metrics::counter!("pkgtorrent_packages_corrupt_total").increment(1);
+            metering::PACKAGES_CORRUPT.add(1);
             let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
             if damaged.len() >= DAMAGED_MAX {
                 damaged.clear();

@@ -20,6 +20,7 @@ use crate::bundle::{Bundle, BundledFile};
 use crate::cache::Cache;
 use crate::catalog::{Catalog, digest_key, take_digest};
 use crate::flights::Flights;
+use crate::metering;
 use crate::packages::{Package, Packages, Preparation, Unusable};
 use crate::registry::{Busy, RegistryHandle, Share};
 use crate::state::{Record, State, Table};
@@ -244,7 +245,7 @@ impl Planner {
             self.state.settled().await;
         }
         self.plans.put(digest, (Arc::clone(&set), Arc::clone(&plan)), set.packages().len());
-        metrics::counter!("pkgtorrent_sets_planned_total").increment(1);
+        metering::SETS_PLANNED.add(1);
         let (packages, bundles, unknown) = (set.packages().len(), plan.bundles.len(), plan.unknown.len());
         tracing::debug!("set {digest}: planned {packages} packages in {bundles} bundles, {unknown} unknown");
         Ok(plan)
@@ -282,7 +283,7 @@ impl Planner {
         let taken = |before: usize| before.checked_add(len).filter(|&after| after <= SETS_LEN_MAX);
         let room = self.sets_len.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
         if room.is_err() {
-            metrics::counter!("pkgtorrent_sets_not_remembered_total").increment(1);
+            metering::SETS_NOT_REMEMBERED.add(1);
         }
         room.is_ok()
     }

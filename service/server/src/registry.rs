@@ -14,7 +14,7 @@ use pkgtorrent_tracker::{Asker, Bundler, HomePackage, Lease, LeaseQuestion, Refu
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bundle::Bundle;
-use crate::metering::Sent;
+use crate::metering::{self, Sent};
 use crate::packages::Package;
 use crate::planner::PlannedBundle;
 use crate::state::{Record, State, Table};
@@ -96,13 +96,15 @@ impl RegistryHandle {
         std::thread::Builder::new().name("registry".into()).spawn(move || {
             let mut swept = Instant::now();
             while let Some(errand) = waiting.blocking_recv() {
+                let begun = Instant::now();
                 let done = catch_unwind(AssertUnwindSafe(|| {
                     errand(&mut registry);
-                    if swept.elapsed() >= SWEEP_INTERVAL {
+                    if begun.duration_since(swept) >= SWEEP_INTERVAL {
                         registry.sweep();
-                        swept = Instant::now();
+                        swept = begun;
                     }
                 }));
+                metering::ERRAND_TIMES.took(begun.elapsed());
                 if done.is_err() {
                     // What it left half done is worth nothing, and all of it comes back: bundles from the state, peers
                     // with their next announces. Without a registry every answer would be an error until a restart.
@@ -125,8 +127,16 @@ impl RegistryHandle {
             // Whoever asked may have gone away.
             let _ = reply.send(errand(registry));
         });
-        self.errands.try_send(errand).map_err(|_| Busy)?;
+        if self.errands.try_send(errand).is_err() {
+            metering::ERRANDS_REFUSED.add(1);
+            return Err(Busy);
+        }
         result.await.map_err(|_| Busy)
+    }
+
+    /// How many errands wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.errands.max_capacity() - self.errands.capacity()
     }
 }
 
@@ -286,7 +296,7 @@ impl Registry {
     }
 
     fn keep(&mut self, bundle: Arc<Bundle>) {
-        metrics::counter!("pkgtorrent_bundles_built_total").increment(1);
+        metering::BUNDLES_BUILT.add(1);
         let record = Record {
             table: Table::Bundles,
             key: bundle.info_hash.0.to_vec(),
@@ -335,20 +345,18 @@ impl Registry {
 
     fn report(&self) {
         let stats = self.tracker.stats();
-        let gauge = |name: &'static str, value: usize| metrics::gauge!(name).set(value as f64);
-        gauge("pkgtorrent_bundles", self.bundles.len());
-        gauge("pkgtorrent_peers_complete", stats.v4_complete + stats.v6_complete);
-        gauge("pkgtorrent_peers_incomplete", stats.v4_incomplete + stats.v6_incomplete);
-        gauge("pkgtorrent_leased_pieces", stats.leased_pieces);
-        let counter = |name: &'static str, value: u64| metrics::counter!(name).absolute(value);
-        counter("pkgtorrent_leases_granted_total", stats.leases.granted);
-        counter("pkgtorrent_leases_stolen_total", stats.leases.stolen);
-        counter("pkgtorrent_leases_starved_total", stats.leases.starved);
-        counter("pkgtorrent_leases_expired_total", stats.leases.expired);
-        counter("pkgtorrent_lid_asked_bytes_total", stats.lid.asked);
-        counter("pkgtorrent_lid_granted_bytes_total", stats.lid.granted);
-        counter("pkgtorrent_lid_held_back_bytes_total", stats.lid.asked - stats.lid.granted);
-        counter("pkgtorrent_lid_unasked_bytes_total", stats.lid.unasked);
+        metering::BUNDLES.set(self.bundles.len() as f64);
+        metering::PEERS_COMPLETE.set((stats.v4_complete + stats.v6_complete) as f64);
+        metering::PEERS_INCOMPLETE.set((stats.v4_incomplete + stats.v6_incomplete) as f64);
+        metering::LEASED_PIECES.set(stats.leased_pieces as f64);
+        metering::LEASES_GRANTED.set(stats.leases.granted);
+        metering::LEASES_STOLEN.set(stats.leases.stolen);
+        metering::LEASES_STARVED.set(stats.leases.starved);
+        metering::LEASES_EXPIRED.set(stats.leases.expired);
+        metering::LID_ASKED.set(stats.lid.asked);
+        metering::LID_GRANTED.set(stats.lid.granted);
+        metering::LID_HELD_BACK.set(stats.lid.asked - stats.lid.granted);
+        metering::LID_UNASKED.set(stats.lid.unasked);
     }
 }
 

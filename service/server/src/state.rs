@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::metering;
+
 use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 /// The state's file below the state directory.
@@ -285,7 +287,7 @@ impl State {
         match writes.try_send(Write { records, then: None }) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => {
-                metrics::counter!("pkgtorrent_state_writes_dropped_total").increment(1);
+                metering::STATE_WRITES_DROPPED.add(1);
             }
         }
     }
@@ -359,7 +361,7 @@ fn run_writer(database: &Database, unsaved: &Unsaved, waiting: &Receiver<Write>)
             Err(_) => Some("it panicked".to_owned()),
         };
         if let Some(error) = &failure {
-            metrics::counter!("pkgtorrent_state_errors_total").increment(1);
+            metering::STATE_ERRORS.add(1);
             unsaved.keep(&batch);
             // All that come after one will fail as well.
             if !failing {

@@ -4,6 +4,7 @@ pub mod fake_peer;
 pub mod load;
 pub mod nginx;
 pub mod site;
+pub mod watched;
 pub mod wire;
 
 use std::io;

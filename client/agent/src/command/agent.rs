@@ -18,6 +18,7 @@ use crate::control::listener;
 use crate::engine::{Description, EVENTS_MAX, Engine, Event, Identity, SessionId};
 use crate::files::StateDir;
 use crate::log;
+use crate::metering::MetricsListener;
 use crate::origin::Http;
 use crate::peer::{self, Patience, Peers};
 use crate::records::Records;
@@ -51,7 +52,7 @@ pub fn run(
     let _lock = files.lock()?;
     let http = Http::new(&settings.origin)?;
     let callers = Callers::new(&settings.allowed_users, owner)?;
-    let door = Door::open(&settings);
+    let (door, metrics) = (Door::open(&settings), MetricsListener::open(settings.metrics_listen));
     let socket = match inherited_socket()? {
         Some(socket) => socket,
         None => files.bind_socket().context("making the agent's socket")?,
@@ -64,7 +65,8 @@ pub fn run(
         user::drop_root(&settings.user)?;
     }
     files.write_pid().context("writing agent.pid")?;
-    let prepared = Prepared { settings, files: Arc::clone(&files), http, callers, socket, door, is_detached };
+    let prepared =
+        Prepared { settings, files: Arc::clone(&files), http, callers, socket, door, metrics, is_detached };
     let result = runtime()?.block_on_and_end(serve(reloading, prepared));
     files.remove_pid_and_socket();
     result
@@ -90,11 +92,12 @@ struct Prepared {
     callers: Callers,
     socket: UnixListener,
     door: Door,
+    metrics: MetricsListener,
     is_detached: bool,
 }
 
 async fn serve(reloading: Reloading, prepared: Prepared) -> anyhow::Result<()> {
-    let Prepared { settings, files, http, callers, socket, door, is_detached } = prepared;
+    let Prepared { settings, files, http, callers, socket, door, metrics, is_detached } = prepared;
     // Before anything else: until then it would end the agent.
     let hangup = signal(SignalKind::hangup())?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
@@ -117,7 +120,8 @@ async fn serve(reloading: Reloading, prepared: Prepared) -> anyhow::Result<()> {
     say_ready(is_detached)?;
     tokio::select! {
         () = engine.run(queue, peers_queue) => {}
-        () = listener::listen(socket, callers, events) => {}
+        () = listener::listen(socket, callers, events.clone()) => {}
+        () = metrics.answer(events) => {}
         () = door.answer(&peers) => {}
         () = reloading.at_each(hangup, told) => {}
         _ = interrupt.recv() => tracing::info!("interrupted"),

@@ -9,7 +9,7 @@ use pkgtorrent_protocol::announce::BatchAnswer;
 use pkgtorrent_protocol::socket::{Answer, Request};
 use pkgtorrent_protocol::{PackageDigest, Sha256Digest};
 use pkgtorrent_swarm::{BundleId, Outcome, RequestId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::announcing::Asked;
 use super::giving::ReadBlock;
@@ -84,6 +84,11 @@ pub enum Event {
         settings: Box<Settings>,
         /// What reaches services and web seeds as it says.
         http: Http,
+    },
+    /// A collector asks for the metrics.
+    Measured {
+        /// Where they go.
+        answer: oneshot::Sender<String>,
     },
     /// A connection is over.
     Closed {

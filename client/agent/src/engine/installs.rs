@@ -5,6 +5,7 @@
 //! them: what was downloaded for it counts for the first who waited, and was there for all others.
 
 mod recording;
+mod totals;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,7 @@ use pkgtorrent_protocol::{SetDigest, Sha256Digest};
 
 pub(crate) use self::recording::Giver;
 use self::recording::Recording;
+use self::totals::Totals;
 use self::waiting::Watch;
 use super::session::Session;
 use super::setback::Setback;
@@ -160,6 +162,8 @@ pub(super) struct Installs {
     /// How many more there were.
     pub(super) left_out: u32,
     last: Option<Ended>,
+    /// All that ended.
+    pub(super) totals: Totals,
     watch: Watch,
     /// How many of the swarm's decisions were recorded.
     noted: u64,
@@ -181,6 +185,7 @@ impl Installs {
             ended: VecDeque::new(),
             left_out: 0,
             last: None,
+            totals: Totals::default(),
             watch: Watch::new(now),
             noted: 0,
             records: records.map(Arc::new),
@@ -190,6 +195,7 @@ impl Installs {
     fn end(&mut self, install: Install, session: &Session) {
         let report = install.report(self.next);
         self.next += 1;
+        self.totals.add(&report);
         tracing::info!(uid = session.caller.uid, "{}", in_words(&report));
         if self.ended.len() == ENDED_MAX {
             self.ended.pop_front();

@@ -22,6 +22,7 @@ mod following;
 mod giving;
 mod installs;
 mod lifetime;
+mod measuring;
 mod network;
 mod passing;
 mod pieces;
@@ -56,6 +57,7 @@ use self::event::{PlanId, Task, TaskEvent};
 use self::giving::OpenPackages;
 use self::installs::Installs;
 use self::lifetime::Lifetime;
+use self::measuring::Failures;
 use self::network::Network;
 use self::plans::{PlanAsked, Slow};
 use self::request::{UNWRITTEN_KIB_MAX, Yard};
@@ -134,6 +136,7 @@ pub struct Engine {
     installs: Installs,
     /// Where the bytes of this run came from, and how many went to others.
     ledger: Ledger,
+    failures: Failures,
     started: Instant,
     ticked: Instant,
     progress_told: Instant,
@@ -213,6 +216,7 @@ impl Engine {
             random: Pcg64Mcg::new(u128::from(seed)),
             installs: Installs::new(records, now),
             ledger: Ledger::default(),
+            failures: Failures::default(),
             started: now,
             ticked: now,
             progress_told: now,
@@ -286,6 +290,10 @@ impl Engine {
             }
             Event::Asked { session, request, file } => self.asked(session, request, file),
             Event::Reloaded { settings, http } => self.reloaded(&settings, http),
+            Event::Measured { answer } => {
+                // Whoever asked may have gone away.
+                let _ = answer.send(self.metrics());
+            }
             Event::Closed { session } => self.closed(session),
             Event::Task(TaskEvent(task)) => self.task_said(task),
         }
@@ -320,6 +328,7 @@ impl Engine {
     }
 
     fn task_said(&mut self, task: Task) {
+        self.failures.count(&task);
         match task {
             Task::Planned { plan, result, took } => self.planned(plan, result, took),
             Task::Informed { bundle, service, result, took } => {

@@ -50,7 +50,7 @@ pub(super) struct Network {
     candidates: HashMap<BundleId, Vec<SocketAddr>>,
     /// Who hung up, and when to call again; at most [`HUNG_UP_MAX`].
     hung_up: VecDeque<(Instant, InfoHash, SocketAddr)>,
-    banned: VecDeque<(IpAddr, PeerId)>,
+    pub(super) banned: VecDeque<(IpAddr, PeerId)>,
     /// The connection that the swarm is being told of, as it has just ended.
     parting: Option<(LinkId, BundleId, SocketAddr)>,
     /// When another host last connected to this one.

@@ -1,6 +1,6 @@
 //! What single keys say: addresses, services, proxies and choices, each read from its text.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use pkgtorrent_protocol::HostGroup;
@@ -15,6 +15,11 @@ const SERVICE_PREFIX: &str = "/pkgtorrent/v1/";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Listen(pub SocketAddr);
+
+/// An address for collectors of metrics, if there is one; a port alone is one of this host's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MetricsListen(pub Option<SocketAddr>);
 
 /// A group, or none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -107,6 +112,20 @@ impl TryFrom<String> for Listen {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
+    }
+}
+
+impl TryFrom<String> for MetricsListen {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        match text.parse() {
+            Ok(port) => Ok(Self(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))),
+            Err(_) => text.parse::<Listen>().map(|listen| Self(Some(listen.0))),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod durations;
 mod hosts;
 mod installs;
 mod keeping;
+mod metered;
 mod spread;
 mod stored;
 mod tally;
@@ -120,6 +121,7 @@ impl Accounts {
         let mut tally = Tally { bytes: news.bytes, installs: news.ended, ..Tally::default() };
         for install in news.installs {
             tally.add(install);
+            metered::took(install);
             let ended = EndedInstall::new(now, from.address, from.site, install);
             self.slowest.add(now, &ended);
             if !install.fallbacks.is_empty() {
@@ -130,6 +132,7 @@ impl Accounts {
             }
         }
         if tally != Tally::default() {
+            metered::count(from.site, &tally);
             self.turn(now);
             self.minutes.add(now, site, &tally);
             self.changed_hours.insert(self.hours.add(now, site, &tally));

@@ -14,6 +14,7 @@ use pkgtorrent_protocol::{Algorithm, PieceLen, Sha256Digest};
 use super::listing::ListedPackage;
 use crate::blocks::hash_file;
 use crate::fingerprint::{Fingerprint, Look};
+use crate::metering;
 use crate::packages::{self, Verified};
 use crate::root::Root;
 use crate::state::{Snapshot, State, Table};
@@ -160,8 +161,8 @@ impl LooseReader {
         if before != file.fingerprint || after != before || hashed.size != before.size() {
             return Ok(None);
         }
-        metrics::counter!("pkgtorrent_packages_hashed_total").increment(1);
-        metrics::counter!("pkgtorrent_bytes_hashed_total").increment(hashed.size);
+        metering::PACKAGES_HASHED.add(1);
+        metering::BYTES_HASHED.add(hashed.size);
         let verified = Verified {
             identity: hashed.identity,
             size: hashed.size,

@@ -12,6 +12,7 @@ use super::primary;
 use super::repomd::{self, MetadataError, PrimaryFile, REPOMD_LEN_MAX};
 use super::{Catalog, ListedPackage, Metadata, Repository, listing};
 use crate::fingerprint::Fingerprint;
+use crate::metering;
 use crate::root::Root;
 use crate::state::{Record, State, Table};
 
@@ -172,7 +173,7 @@ impl Scanner {
             walk.repositories.push(directory.to_owned());
         } else {
             if self.is_known_repository(directory) {
-                metrics::counter!("pkgtorrent_repository_errors_total").increment(1);
+                metering::REPOSITORY_ERRORS.add(1);
                 tracing::warn!("{}: given up as a repository: its metadata is gone", shown(directory));
             }
             let look = |path: PathBuf| {
@@ -250,7 +251,7 @@ impl Scanner {
         if gone && failing_for < METADATA_GRACE {
             tracing::debug!("{}: the metadata is away: {error}", shown(directory));
         } else {
-            metrics::counter!("pkgtorrent_repository_errors_total").increment(1);
+            metering::REPOSITORY_ERRORS.add(1);
             tracing::error!("{}: the metadata cannot be used: {error}", shown(directory));
         }
         failing_for

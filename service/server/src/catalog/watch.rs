@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::metering;
+
 use inotify::{Inotify, WatchMask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -46,8 +48,8 @@ pub(crate) fn watch(
             Scan { catalog: None, unsettled: false, reading: Duration::ZERO }
         });
         let took = started.elapsed();
-        metrics::counter!("pkgtorrent_scans_total").increment(1);
-        metrics::gauge!("pkgtorrent_scan_seconds").set(took.as_secs_f64());
+        metering::SCANS.add(1);
+        metering::SCAN_SECONDS.set(took.as_secs_f64());
         if let Some(catalog) = scan.catalog {
             publish(Arc::new(catalog));
         }

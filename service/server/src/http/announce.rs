@@ -18,6 +18,7 @@ use super::error::HttpError;
 use super::sets::peers_in_form;
 use super::{Service, read_body};
 use crate::accounts::{self, Reporter};
+use crate::metering;
 use crate::registry::Registry;
 
 /// The longest batch that is read: every swarm takes about 150 bytes, and those few in which a host has much to say of
@@ -42,11 +43,11 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
         wanted: asked.wanted.map_or(usize::MAX, |wanted| wanted as usize),
     };
     let answered = service.registry.run(move |r| r.tracker.announce(&announce, r.now())).await?;
-    metrics::counter!("pkgtorrent_announces_total").increment(1);
+    metering::ANNOUNCES.add(1);
     Ok(bencoded(counted(match answered {
         Ok(introduction) => get_answer(introduction).encode(),
         Err(refusal) => {
-            metrics::counter!("pkgtorrent_announces_refused_total").increment(1);
+            metering::ANNOUNCES_REFUSED.add(1);
             announce::failure(&refusal.to_string())
         }
     })))
@@ -105,7 +106,7 @@ pub(super) async fn post(
         answered
     });
     let answered = answered.await?;
-    metrics::counter!("pkgtorrent_announces_total").increment(asked.len() as u64);
+    metering::ANNOUNCES.add(asked.len() as u64);
     // Whom the tracker does not hear is not heard here either.
     let report = batch.report.as_ref().filter(|_| answered.is_ok());
     let report_after = count(&service, address.ip(), batch.peer_id, report);
@@ -135,7 +136,7 @@ pub(super) async fn post(
                 }
             }
             Err(refusal) => {
-                metrics::counter!("pkgtorrent_announces_refused_total").increment(1);
+                metering::ANNOUNCES_REFUSED.add(1);
                 SwarmAnswer::Refused { info_hash, refused: refusal.to_string() }
             }
         });
@@ -155,8 +156,8 @@ fn count(service: &Service, address: IpAddr, peer_id: PeerId, report: Option<&Re
         let settings = service.settings.load();
         let from = Reporter { site: settings.tracker.sites.name_of(address), address, peer_id };
         match accounts.report(accounts::now(), &from, report) {
-            Ok(()) => metrics::counter!("pkgtorrent_reports_total").increment(1),
-            Err(_) => metrics::counter!("pkgtorrent_reports_ignored_total").increment(1),
+            Ok(()) => metering::REPORTS.add(1),
+            Err(_) => metering::REPORTS_IGNORED.add(1),
         }
     }
     Some(accounts.report_after())
@@ -176,7 +177,7 @@ fn listed_address(
 
 /// An answer to an announce, whose bytes count.
 fn counted(answer: Vec<u8>) -> Vec<u8> {
-    metrics::counter!("pkgtorrent_announce_bytes_total").increment(answer.len() as u64);
+    metering::ANNOUNCE_BYTES.add(answer.len() as u64);
     answer
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::metering;
+
 use actix_web::http::header::HeaderValue;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -35,7 +37,7 @@ pub(super) async fn any(service: Data<Service>, request: HttpRequest) -> Result<
         content_type: content_type(path),
         cache_control: A_MOMENT,
         pace: service.pace(),
-        counter: metrics::counter!("pkgtorrent_mirror_bytes_total"),
+        counter: metering::MIRROR_BYTES.handle(),
         accel_redirect: settings.accel_redirect.as_deref(),
     };
     let mut response = respond(&request, Content::File(file, look, path), &sending);

@@ -1,6 +1,7 @@
 //! The contract's table of paths, one file for each kind of endpoint.
 
 mod announce;
+mod answered;
 mod api;
 mod error;
 mod file;
@@ -38,6 +39,8 @@ use crate::registry::RegistryHandle;
 use crate::searching::Searching;
 use crate::settings::Settings;
 use crate::state::State;
+use answered::Answered;
+pub(crate) use answered::count;
 use error::HttpError;
 
 /// The prefix of everything that is not the mirror's or an announce.
@@ -106,51 +109,59 @@ impl Connection {
 
 /// Everything on the same addresses.
 pub(crate) fn everything(config: &mut web::ServiceConfig) {
-    config.service(only(web::resource("/healthz"), get_and_head(status::healthz)));
+    config.service(only("healthz", web::resource("/healthz"), get_and_head(status::healthz)));
     watching(config);
     hosts(config);
 }
 
 /// What is for everybody where others watch over the service elsewhere: of what they see there is nothing here.
 pub(crate) fn public(config: &mut web::ServiceConfig) {
-    config
-        .service(only(web::resource("/healthz"), get_and_head(status::healthz)))
-        .service(only(web::resource(["/metrics", PREFIX]), get_and_head(nothing)));
+    config.service(only("healthz", web::resource("/healthz"), get_and_head(status::healthz))).service(only(
+        "nothing",
+        web::resource(["/metrics", PREFIX]),
+        get_and_head(nothing),
+    ));
     hosts(config);
 }
 
 /// What is for those who watch over the service.
 pub(crate) fn admin(config: &mut web::ServiceConfig) {
-    config.service(only(web::resource("/healthz"), get_and_head(status::health)));
+    config.service(only("healthz", web::resource("/healthz"), get_and_head(status::health)));
     watching(config);
-    config.default_service(web::to(nothing));
+    config.app_data(Answered::at("nothing")).default_service(web::to(nothing));
 }
 
 /// What the service has and does: the page, and the numbers.
 fn watching(config: &mut web::ServiceConfig) {
     config
-        .service(only(web::resource("/metrics"), get_and_head(status::metrics)))
+        .app_data(queries())
+        .service(only("metrics", web::resource("/metrics"), get_and_head(status::metrics)))
         .configure(for_people);
 }
 
 /// What hosts ask for, and clients of any make.
 fn hosts(config: &mut web::ServiceConfig) {
     let v1 = |path: &str| web::resource(format!("{PREFIX}/v1{path}"));
-    let query = web::QueryConfig::default()
-        .error_handler(|error, _| HttpError::BadRequest(format!("the query: {error}")).into());
     config
-        .app_data(query)
-        .service(only(v1("/sets"), [web::post().to(sets::post)]))
-        .service(only(v1("/sets/{digest}.torrent"), get_and_head(sets::get_torrent)))
-        .service(only(v1("/sets/{digest}"), get_and_head(sets::get)))
-        .service(only(v1("/torrents/{info_hash}.torrent"), get_and_head(torrents::get_torrent)))
-        .service(only(v1("/torrents/{info_hash}.info"), get_and_head(torrents::get_info)))
-        .service(only(v1("/webseed/{tail:.*}"), get_and_head(webseed::get)))
-        .service(only(v1("/announce"), [web::post().to(announce::post)]))
-        .service(only(web::resource("/announce"), get_and_head(announce::get)))
-        .service(only(web::resource("/scrape"), get_and_head(announce::scrape)))
-        .service(only(web::resource(format!("{PREFIX}/{{tail:.*}}")), get_and_head(nothing)))
+        .app_data(queries())
+        .app_data(Answered::at("mirror"))
+        .service(only("set_post", v1("/sets"), [web::post().to(sets::post)]))
+        .service(only("torrent", v1("/sets/{digest}.torrent"), get_and_head(sets::get_torrent)))
+        .service(only("set_get", v1("/sets/{digest}"), get_and_head(sets::get)))
+        .service(only("torrent", v1("/torrents/{info_hash}.torrent"), get_and_head(torrents::get_torrent)))
+        .service(only("info", v1("/torrents/{info_hash}.info"), get_and_head(torrents::get_info)))
+        .service(only("webseed", v1("/webseed/{tail:.*}"), get_and_head(webseed::get)))
+        .service(only("agent_announce", v1("/announce"), [web::post().to(announce::post)]))
+        .service(only("announce", web::resource("/announce"), get_and_head(announce::get)))
+        .service(only("scrape", web::resource("/scrape"), get_and_head(announce::scrape)))
+        .service(only("nothing", web::resource(format!("{PREFIX}/{{tail:.*}}")), get_and_head(nothing)))
         .default_service(web::to(mirror::any));
+}
+
+/// What is told of a query that makes no sense.
+fn queries() -> web::QueryConfig {
+    web::QueryConfig::default()
+        .error_handler(|error, _| HttpError::BadRequest(format!("the query: {error}")).into())
 }
 
 /// What people look at, and programs in their place: the page and the API behind it.
@@ -171,10 +182,10 @@ where
     [web::get().to(handler.clone()), web::head().to(handler)]
 }
 
-/// A resource with these routes, which tells other methods so.
-fn only<const N: usize>(resource: Resource, routes: [Route; N]) -> Resource {
+/// A resource with these routes, which tells other methods so; its answers count as this endpoint's.
+fn only<const N: usize>(endpoint: &'static str, resource: Resource, routes: [Route; N]) -> Resource {
     let allowed = if N == 1 { "POST" } else { "GET, HEAD" };
-    let resource = routes.into_iter().fold(resource, Resource::route);
+    let resource = routes.into_iter().fold(resource.app_data(Answered::at(endpoint)), Resource::route);
     resource.default_service(web::to(move || async move { method_not_allowed(allowed) }))
 }
 

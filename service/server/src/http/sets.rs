@@ -17,6 +17,7 @@ use pkgtorrent_tracker::Refusal;
 use super::announce::milliseconds;
 use super::error::HttpError;
 use super::{PREFIX, Service, read_body, torrents};
+use crate::metering;
 use crate::planner::SetPlan;
 use crate::registry::{Introduced, PlanAsker};
 
@@ -94,6 +95,9 @@ async fn answer(
     let base_url = service.base_url(request)?;
     let ip = service.client(request)?;
     let upload_limit = service.settings.load().uploads.limit(ip, asker.group.as_ref());
+    if upload_limit.is_some() {
+        metering::PLANS_HELD_BACK.add(1);
+    }
     // Who gives nothing is named to nobody, and brings no first copies for others.
     let port = asker.port.filter(|_| upload_limit != Some(0)).unwrap_or(0);
     let address = SocketAddr::new(ip, port);
@@ -106,10 +110,10 @@ async fn answer(
         if let Some(introduced) = introduce(service, &planned, asker).await? {
             let plan = plan(digest, &planned, introduced, &host, &base_url, service);
             let body = serde_json::to_vec(&plan).map_err(|_| HttpError::Internal)?;
-            metrics::counter!("pkgtorrent_plans_total").increment(1);
-            metrics::counter!("pkgtorrent_plan_bytes_total").increment(body.len() as u64);
+            metering::PLANS.add(1);
+            metering::PLAN_BYTES.add(body.len() as u64);
             let took = started.elapsed();
-            metrics::histogram!("pkgtorrent_plan_seconds").record(took.as_secs_f64());
+            metering::PLAN_TIMES.took(took);
             return Ok(HttpResponse::Ok()
                 .insert_header((CACHE_CONTROL, "no-store"))
                 .insert_header((
@@ -137,6 +141,7 @@ async fn introduce(
         .registry
         .run(move |registry| match registry.introduce(&planned.bundles, planned.homes_generation, &asker) {
             Err(Refusal::TooManyAnnounces { .. } | Refusal::OutsideNetworks(_)) => {
+                metering::PLANS_WITHOUT_PEERS.add(1);
                 Ok(Some(vec![Introduced::default(); planned.bundles.len()]))
             }
             other => other,

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::metering;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Data;
@@ -39,10 +41,15 @@ pub(super) async fn health(service: Data<Service>) -> HttpResponse {
 }
 
 pub(super) async fn metrics(service: Data<Service>) -> HttpResponse {
-    let catalog = service.packages.catalog();
-    metrics::gauge!("pkgtorrent_catalog_packages").set(catalog.packages() as f64);
-    metrics::gauge!("pkgtorrent_catalog_missing").set(catalog.missing() as f64);
-    metrics::gauge!("pkgtorrent_readings").set(service.packages.readings() as f64);
+    let (catalog, settings) = (service.packages.catalog(), service.settings.load());
+    metering::READY.set(if service.ready.load(Ordering::Acquire) { 1.0 } else { 0.0 });
+    metering::LID.set(settings.tracker.origin_max_rate.unwrap_or(0) as f64);
+    metering::ERRANDS_WAITING.set(service.registry.waiting() as f64);
+    metering::REPOSITORIES.set(catalog.repositories().count() as f64);
+    metering::PACKAGES_DAMAGED.set(service.packages.damaged() as f64);
+    metering::CATALOG_PACKAGES.set(catalog.packages() as f64);
+    metering::CATALOG_MISSING.set(catalog.missing() as f64);
+    metering::READINGS.set(service.packages.readings() as f64);
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .content_type("text/plain; version=0.0.4; charset=utf-8")

@@ -7,6 +7,8 @@ use pkgtorrent_protocol::InfoHash;
 use pkgtorrent_protocol::metainfo::Metainfo;
 use sha1::{Digest, Sha1};
 
+use crate::metering;
+
 use super::error::HttpError;
 use super::{PREFIX, Service};
 
@@ -26,7 +28,7 @@ pub(super) async fn get_info(
 ) -> Result<HttpResponse, HttpError> {
     let info_hash: InfoHash = info_hash.parse().map_err(|_| HttpError::NotFound)?;
     let info = service.planner.info(info_hash).await?.ok_or(HttpError::NotFound)?;
-    metrics::counter!("pkgtorrent_info_bytes_total").increment(info.len() as u64);
+    metering::INFO_BYTES.add(info.len() as u64);
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
         .insert_header((ETAG, format!("\"{info_hash}\"")))

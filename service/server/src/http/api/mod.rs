@@ -63,9 +63,9 @@ fn routes() -> Vec<(&'static str, [Route; 2])> {
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let resource = |path: &str| web::resource(format!("{PREFIX}/api/v1{path}"));
     for (path, routes) in routes() {
-        config.service(only(resource(path), routes));
+        config.service(only("api", resource(path), routes));
     }
-    config.service(only(resource("/openapi.json"), get_and_head(document)));
+    config.service(only("api", resource("/openapi.json"), get_and_head(document)));
 }
 
 async fn document() -> Result<HttpResponse, ApiError> {

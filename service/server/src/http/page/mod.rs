@@ -21,10 +21,10 @@ use super::{PREFIX, get_and_head, only};
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let resource = |path: &str| web::resource(format!("{PREFIX}{path}"));
     config
-        .service(only(resource(""), get_and_head(overview::get)))
-        .service(only(resource("/"), get_and_head(overview::get)))
-        .service(only(resource("/bundles/{info_hash}"), get_and_head(bundle::get)))
-        .service(only(resource("/packages"), get_and_head(packages::get_all)))
-        .service(only(resource("/packages/{digest}"), get_and_head(packages::get)))
-        .service(only(resource("/assets/{name}"), get_and_head(assets::get)));
+        .service(only("page", resource(""), get_and_head(overview::get)))
+        .service(only("page", resource("/"), get_and_head(overview::get)))
+        .service(only("page", resource("/bundles/{info_hash}"), get_and_head(bundle::get)))
+        .service(only("page", resource("/packages"), get_and_head(packages::get_all)))
+        .service(only("page", resource("/packages/{digest}"), get_and_head(packages::get)))
+        .service(only("page", resource("/assets/{name}"), get_and_head(assets::get)));
 }
