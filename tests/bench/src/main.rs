@@ -58,6 +58,8 @@ enum Figure {
     Plans,
     /// Announces, pure and over HTTP.
     Tracker,
+    /// What the reports of ten thousand hosts cost.
+    Reports,
     /// The start over 100,000 packages, and the memory they take.
     Catalog,
     /// Files and ranges of files, beside nginx.
@@ -126,6 +128,7 @@ impl Figure {
             Self::Page => "page",
             Self::Plans => "plans",
             Self::Tracker => "tracker",
+            Self::Reports => "reports",
             Self::Catalog => "catalog",
             Self::Webseed => "webseed",
             Self::Line => "line",
@@ -166,6 +169,7 @@ impl Figure {
             Self::Page => figures::page::measure(bench, board),
             Self::Plans => figures::plans::measure(bench, board),
             Self::Tracker => figures::tracker::measure(bench, board),
+            Self::Reports => figures::reports::measure(bench, board),
             Self::Catalog => figures::catalog::measure(bench, board),
             Self::Webseed => figures::webseed::measure(bench, board),
             Self::Line => figures::host::measure_line(bench, board),

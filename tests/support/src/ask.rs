@@ -79,10 +79,20 @@ pub fn announce(service: SocketAddr, announce: &GetAnnounce) -> GetAnswer {
 
 /// Announces to many swarms as our agents do.
 pub fn announce_all(service: SocketAddr, announce: &BatchAnnounce) -> BatchAnswer {
+    batch_answer(http::send(service, &batch_request(announce)))
+}
+
+/// The request of an announce as our agents send it.
+#[must_use]
+pub fn batch_request(announce: &BatchAnnounce) -> Request {
     let body = serde_json::to_vec(announce).expect("an announce encodes");
-    let request =
-        Request::post(&format!("{PREFIX}announce"), body).header("Content-Type", "application/json");
-    let response = http::send(service, &request).expect_status(200);
+    Request::post(&format!("{PREFIX}announce"), body).header("Content-Type", "application/json")
+}
+
+/// The answer to such an announce.
+#[must_use]
+pub fn batch_answer(response: Response) -> BatchAnswer {
+    let response = response.expect_status(200);
     serde_json::from_slice(&response.body).unwrap_or_else(|e| panic!("no answer: {e}: {}", response.text()))
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod page;
 pub(crate) mod pair;
 pub(crate) mod place;
 pub(crate) mod plans;
+pub(crate) mod reports;
 pub(crate) mod roles;
 pub(crate) mod seen;
 pub(crate) mod sites;
