@@ -62,7 +62,9 @@ fn the_service_knows_what_its_hosts_know_also_after_a_restart() {
     let told = || (sum(&hosts), 4);
     wait_for("account of everything", TOLD_WITHIN, || (counted(&site.service) == told()).then_some(()));
     let (bytes, _) = counted(&site.service);
-    assert_eq!(bytes.near, bytes.sent, "what hosts got from hosts is what hosts gave to hosts");
+    // The last blocks of all are asked of two.
+    let sent = bytes.near..=bytes.near + bytes.near / 5;
+    assert!(sent.contains(&bytes.sent), "what hosts got from hosts is what hosts gave to hosts: {bytes:?}");
     assert_eq!(bytes.origin as f64, site.service.metric("pkgtorrent_webseed_bytes_total"));
     assert_eq!(bytes.origin + bytes.near, 3 * site.packages.iter().map(|package| package.size).sum::<u64>());
     assert_eq!(api(&site.service, "/sites")[0]["name"], "here");
