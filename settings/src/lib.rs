@@ -5,8 +5,8 @@
 //! from files, then from the environment, then from flags: what is taken later counts more, and each value knows where
 //! it is from. Whatever is unknown or wrong is refused with its place and with what would be right.
 //!
-//! How messages are written is set up here too ([`start_log`]), since both programs do it alike.
-//! What a program shows is documented in the same way: see [`Metric`].
+//! What a program shows is documented in the same way: see [`Metric`]. How messages are written is set up here too
+//! ([`start_log`]), since both programs do it alike.
 
 mod check;
 mod configuration;
