@@ -207,3 +207,22 @@ fn a_hostile_name_stays_text() {
     assert!(told.contains("?[2J?]0;owned??name"), "{told}");
     assert!(told.chars().all(|sign| sign == '\n' || !sign.is_control()), "{told:?}");
 }
+
+#[test]
+fn a_lid_that_is_waited_for_is_named() {
+    let site = Site::start_apart(&FILES, "origin.max_rate = \"6 Mbit/s\"");
+    let hosts = [Agent::new(), Agent::new(), Agent::new()];
+    let _ = site.plan();
+    let url = site.service.url("/");
+    let fetching = hosts.each_ref().map(|host| host.start_fetch(&url, &host.wants(&site.packages)));
+    fetching.into_iter().for_each(|fetching| drop(fetching.wait().all_placed()));
+    let records = hosts.each_ref().map(|host| record(host, 1));
+    let lids = |record: &Value| {
+        record["waits"].as_array().unwrap().iter().filter(|wait| wait["why"] == "lid").count()
+    };
+    assert!(records.iter().any(|record| lids(record) > 0), "{records:#?}");
+    let waited = records.iter().zip(&hosts).find(|(record, _)| lids(record) > 0);
+    let (record, host) = waited.expect("one that waited");
+    assert!(record["waited"].as_u64() > Some(0), "{record:#}");
+    assert!(told(host).contains("the mirror's lid is reached"));
+}

@@ -121,7 +121,7 @@ pub struct WaitRecord {
     pub why: Wait,
 }
 
-/// Why nothing comes. What explains more stands further back.
+/// Why nothing comes, or no more than a little. What explains more stands further back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {

@@ -1,4 +1,4 @@
-//! What an install waits for while nothing of it comes.
+//! What an install waits for while nothing of it comes, or no more than the mirror's lid lets through.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -38,16 +38,18 @@ impl Engine {
             return;
         }
         self.installs.watch.at = now;
-        let still: HashMap<SessionId, Wait> = self
+        let installs: Vec<SessionId> = self
             .sessions
-            .iter_mut()
-            .filter_map(|(id, session)| Some((*id, session.install.as_mut()?)))
-            .filter_map(|(id, install)| {
-                (!std::mem::take(&mut install.has_moved)).then_some((id, Wait::Placing))
-            })
+            .iter()
+            .filter(|(_, session)| session.install.is_some())
+            .map(|(id, _)| *id)
             .collect();
-        for (id, wait) in self.waits(still) {
+        for (id, wait) in self.waits(&installs) {
             let Some(install) = self.install(id) else { continue };
+            // Under the lid a little comes all the time.
+            if std::mem::take(&mut install.has_moved) && wait != Wait::Lid {
+                continue;
+            }
             let to = now.duration_since(install.since);
             let time = since.min(to);
             if wait.is_on_purpose() {
@@ -115,18 +117,19 @@ impl Engine {
     }
 
     /// What these wait for most.
-    fn waits(&self, mut still: HashMap<SessionId, Wait>) -> HashMap<SessionId, Wait> {
-        if still.is_empty() {
-            return still;
+    fn waits(&self, installs: &[SessionId]) -> HashMap<SessionId, Wait> {
+        let mut waits: HashMap<SessionId, Wait> = installs.iter().map(|id| (*id, Wait::Placing)).collect();
+        if waits.is_empty() {
+            return waits;
         }
         for wanted in self.wanted.values() {
             let why = self.why_not_here(wanted);
             for (nth, (id, _)) in wanted.waiters.iter().enumerate() {
                 let why = if nth == 0 { why } else { Wait::OtherInstall };
-                still.entry(*id).and_modify(|wait| *wait = why.max(*wait));
+                waits.entry(*id).and_modify(|wait| *wait = why.max(*wait));
             }
         }
-        still
+        waits
     }
 
     fn why_not_here(&self, wanted: &Wanted) -> Wait {
