@@ -9,7 +9,7 @@ use pkgtorrent_test_support::{ask, http};
 const OWN_DOOR: &str = "admin_listen = [\"127.0.0.1:0\"]\n";
 
 /// What those who watch see.
-const WATCHED: [&str; 3] = ["/pkgtorrent/", "/pkgtorrent", "/metrics"];
+const WATCHED: [&str; 4] = ["/pkgtorrent/", "/pkgtorrent", "/pkgtorrent/api/v1/overview", "/metrics"];
 
 fn status(address: SocketAddr, path: &str) -> u16 {
     http::get(address, path).status
@@ -60,4 +60,14 @@ fn those_who_watch_are_told_more_of_its_health() {
         full.text(),
         "yes the first scan is done\nyes the registry answers\nyes the state is written\n"
     );
+}
+
+#[test]
+fn those_who_watch_are_told_of_single_hosts_wherever_they_are() {
+    const SINGLE_HOSTS: &str = "/pkgtorrent/api/v1/installs/slowest";
+    let elsewhere = "peer_networks = [\"192.0.2.0/24\"]\n";
+    let site = Site::start(&[("a.rpm", 1_000)], elsewhere);
+    assert_eq!(status(site.service.addr(), SINGLE_HOSTS), 403);
+    let site = Site::start(&[("a.rpm", 1_000)], &format!("{elsewhere}{OWN_DOOR}"));
+    assert_eq!(status(site.service.admin_addr(), SINGLE_HOSTS), 200);
 }

@@ -74,8 +74,11 @@ impl Service {
         origin::client(request, &self.settings.load().trusted_proxies).ok_or(HttpError::Internal)
     }
 
-    /// Whether who asks may be told of single hosts: the same that are introduced to each other.
+    /// Whether who asks may be told of single hosts: those that are introduced to each other, and who watches over the service.
     fn is_inside(&self, request: &HttpRequest) -> Result<bool, HttpError> {
+        if request.app_data::<Watchers>().is_some() {
+            return Ok(true);
+        }
         let (client, settings) = (self.client(request)?, self.settings.load());
         Ok(contain(&settings.tracker.peer_networks, client))
     }
@@ -90,6 +93,9 @@ impl Service {
         Pace { min_rate: settings.min_rate, grace: settings.client_timeout }
     }
 }
+
+/// Marks the addresses that only those who watch over the service reach.
+struct Watchers;
 
 /// What is kept of each connection.
 #[derive(Clone)]
@@ -128,7 +134,7 @@ pub(crate) fn public(config: &mut web::ServiceConfig) {
 pub(crate) fn admin(config: &mut web::ServiceConfig) {
     config.service(only("healthz", web::resource("/healthz"), get_and_head(status::health)));
     watching(config);
-    config.app_data(Answered::at("nothing")).default_service(web::to(nothing));
+    config.app_data(Watchers).app_data(Answered::at("nothing")).default_service(web::to(nothing));
 }
 
 /// What the service has and does: the page, and the numbers.
