@@ -376,6 +376,9 @@ pub struct BatchAnswer {
     /// nothing more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_after: Option<u32>,
+    /// Whether the report that came with the question was passed over, so that the agent has to tell it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreported: bool,
 }
 
 /// The answer for one swarm.

@@ -170,6 +170,12 @@ impl Packages {
 
     /// Puts a new catalog in the place of the present one.
     pub(crate) fn publish(&self, catalog: Arc<Catalog>) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was mended or has gone is not damaged any more.
+        damaged.retain(|(path, listed), fingerprint| {
+            catalog.locate(listed).any(|it| it.path == *path && it.fingerprint == *fingerprint)
+        });
+        drop(damaged);
         self.catalog.store(catalog);
     }
 

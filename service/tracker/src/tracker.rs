@@ -1,5 +1,6 @@
 //! The tracker as its owner sees it: swarms and homes that live and die together.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use crate::lid::LidCounts;
 use crate::settings::Settings;
 use crate::swarms::Swarms;
 use crate::views::{SwarmOverview, SwarmView};
+
+/// So many packages are looked through when one host has got all that it wanted: less than a millisecond's work.
+const SERVED_PACKAGES_MAX: usize = 8192;
 
 /// Every swarm, peer and home that a service knows.
 ///
@@ -126,10 +130,18 @@ impl Tracker {
         }
     }
 
-    /// Hears that a peer has all that it wanted of a bundle: who wants the same is told of it from now on.
-    pub fn is_served(&mut self, info_hash: &InfoHash, address: SocketAddr) {
-        if let Some(address) = self.swarms.listed(info_hash, address) {
-            self.homes.is_served(address, info_hash);
+    /// Hears that a peer has all that it wanted of these bundles: who wants the same is told of it from now on. Of more than
+    /// hold [`SERVED_PACKAGES_MAX`] packages the others are passed over: many have those.
+    pub fn are_served(&mut self, bundles: &BTreeSet<InfoHash>, address: SocketAddr) {
+        let mut packages = 0;
+        for info_hash in bundles {
+            packages += self.homes.len_of(info_hash);
+            if packages > SERVED_PACKAGES_MAX {
+                return;
+            }
+            if let Some(address) = self.swarms.listed(info_hash, address) {
+                self.homes.is_served(address, info_hash);
+            }
         }
     }
 

@@ -298,13 +298,14 @@ impl Service {
         (told, len)
     }
 
-    /// A host has all that it wanted of a bundle.
-    pub(crate) fn is_served(&mut self, host: u32, bundle: &Bundle) {
-        self.tracker.is_served(&bundle.info_hash, self.address(host));
+    /// A host has all that it wanted of these bundles.
+    pub(crate) fn are_served<'a>(&mut self, host: u32, bundles: impl Iterator<Item = &'a Bundle>) {
+        let bundles = bundles.map(|bundle| bundle.info_hash).collect();
+        self.tracker.are_served(&bundles, self.address(host));
     }
 
     fn count_answer(&mut self, swarms: Vec<SwarmAnswer>) -> u64 {
-        let answer = BatchAnswer { version: 1, interval: 60, swarms, report_after: None };
+        let answer = BatchAnswer { version: 1, interval: 60, swarms, report_after: None, unreported: false };
         let len = serde_json::to_vec(&answer).map_or(0, |json| json.len() as u64) + HEAD_LEN;
         self.announce_len += len;
         self.announces += 1;

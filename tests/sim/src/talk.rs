@@ -460,8 +460,9 @@ impl World {
         let is_completed = occasion == Occasion::Completed;
         let event = is_completed.then_some(pkgtorrent_tracker::Event::Completed);
         let (told, len) = self.service.announce(host, &swarms, event, &self.bundles, self.now);
-        for (bundle, ..) in swarms.iter().filter(|_| is_completed) {
-            self.service.is_served(host, &self.bundles[*bundle as usize]);
+        if is_completed {
+            let bundles = swarms.iter().map(|(bundle, ..)| &self.bundles[*bundle as usize]);
+            self.service.are_served(host, bundles);
         }
         let at = self.answer_at(host, len);
         for swarm in told {

@@ -1,6 +1,7 @@
 //! Which hosts report, and what they have reported last: totals become differences here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use pkgtorrent_protocol::PeerId;
@@ -149,16 +150,17 @@ impl Hosts {
     /// longest silent ones.
     pub(super) fn expire(&mut self, now: u64) {
         let silent = |host: &Host| now.saturating_sub(host.heard);
-        let mut forgotten_after = FORGOTTEN_AFTER;
+        let mut excessive = HashSet::new();
         let excess = self.known.len().saturating_sub(HOSTS_MAX / 8 * 7);
         if excess > 0 {
-            let mut silences: Vec<u64> = self.known.values().map(silent).collect();
-            silences.sort_unstable_by_key(|&silence| std::cmp::Reverse(silence));
-            forgotten_after = forgotten_after.min(silences[excess - 1].max(LATELY + 1));
+            let silences = self.known.iter().map(|(peer_id, host)| (Reverse(silent(host)), *peer_id));
+            let mut silences: Vec<_> = silences.filter(|(silence, _)| silence.0 > LATELY).collect();
+            silences.sort_unstable();
+            excessive = silences.into_iter().take(excess).map(|(_, peer_id)| peer_id).collect();
         }
         let changed = &mut self.changed;
         self.known.retain(|peer_id, host| {
-            let stays = silent(host) < forgotten_after;
+            let stays = silent(host) < FORGOTTEN_AFTER && !excessive.contains(peer_id);
             changed[shard(peer_id)] |= !stays;
             stays
         });

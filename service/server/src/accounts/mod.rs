@@ -20,7 +20,6 @@ mod stored;
 mod tally;
 #[cfg(test)]
 mod tests;
-#[allow(dead_code, reason = "the page's API reads this")]
 mod views;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,6 @@
 //! Announces and scrapes: the tracker as clients of any make see it, and as our agents do.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -97,19 +98,22 @@ pub(super) async fn post(
     let announces: Vec<Announce> =
         batch.swarms.iter().map(|swarm| from_batch(&batch, swarm, address)).collect();
     let asked: Vec<InfoHash> = announces.iter().map(|announce| announce.info_hash).collect();
-    let served: Vec<InfoHash> =
+    let served: BTreeSet<InfoHash> =
         batch.swarms.iter().filter(|swarm| swarm.served).map(|swarm| swarm.info_hash).collect();
     let wishes: Vec<Option<LeaseWish>> = batch.swarms.into_iter().map(|swarm| swarm.lease).collect();
     let answered = service.registry.run(move |registry| {
         let answered = announce_all(registry, address, &announces, &wishes);
-        served.iter().for_each(|info_hash| registry.tracker.is_served(info_hash, address));
+        if answered.is_ok() {
+            registry.tracker.are_served(&served, address);
+        }
         answered
     });
     let answered = answered.await?;
     metering::ANNOUNCES.add(asked.len() as u64);
     // Whom the tracker does not hear is not heard here either.
     let report = batch.report.as_ref().filter(|_| answered.is_ok());
-    let report_after = count(&service, address.ip(), batch.peer_id, report);
+    let (report_after, is_taken) = count(&service, address.ip(), batch.peer_id, report);
+    let unreported = batch.report.is_some() && !is_taken;
     // What refuses the address refuses all of its swarms.
     let answered = answered.unwrap_or_else(|refusal| vec![Err(refusal); asked.len()]);
     let mut interval = service.settings.load().tracker.interval;
@@ -141,7 +145,8 @@ pub(super) async fn post(
             }
         });
     }
-    let answer = BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms, report_after };
+    let answer =
+        BatchAnswer { version: VERSION, interval: whole_seconds(interval), swarms, report_after, unreported };
     let body = serde_json::to_vec(&answer).map_err(|_| HttpError::Internal)?;
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -150,17 +155,23 @@ pub(super) async fn post(
 }
 
 /// Counts what a host reports, if it does; after how many seconds it may do so again. No report makes an announce fail.
-fn count(service: &Service, address: IpAddr, peer_id: PeerId, report: Option<&Report>) -> Option<u32> {
-    let mut accounts = service.accounts.as_ref()?.lock();
+fn count(
+    service: &Service,
+    address: IpAddr,
+    peer_id: PeerId,
+    report: Option<&Report>,
+) -> (Option<u32>, bool) {
+    let Some(accounts) = &service.accounts else { return (None, false) };
+    let mut accounts = accounts.lock();
+    let mut is_taken = false;
     if let Some(report) = report {
         let settings = service.settings.load();
         let from = Reporter { site: settings.tracker.sites.name_of(address), address, peer_id };
-        match accounts.report(accounts::now(), &from, report) {
-            Ok(()) => metering::REPORTS.add(1),
-            Err(_) => metering::REPORTS_IGNORED.add(1),
-        }
+        is_taken = accounts.report(accounts::now(), &from, report).is_ok();
+        let counter = if is_taken { &metering::REPORTS } else { &metering::REPORTS_IGNORED };
+        counter.add(1);
     }
-    Some(accounts.report_after())
+    (Some(accounts.report_after()), is_taken)
 }
 
 /// Where others reach the asker, if they are to. One that leaves may have been listed before a rule was made for it.

@@ -18,6 +18,9 @@ const SERVED_MAX: usize = 4;
 /// How many are remembered of each package who may not have it yet.
 const FETCHING_MAX: usize = 2;
 
+/// Of a larger share of a bundle only so many packages are looked at, those that fewest want.
+const PACKAGES_LOOKED_AT_MAX: usize = 256;
+
 /// Who was last given plans with a package.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wanting {
@@ -43,9 +46,15 @@ impl Wanting {
         }
     }
 
-    /// Whom to ask for it.
-    fn hosts(&self) -> &[SocketAddr] {
-        if self.served.is_empty() { &self.fetching } else { &self.served }
+    fn is_of_same_hosts(&self, other: &Self) -> bool {
+        (&self.served, &self.fetching) == (&other.served, &other.fetching)
+    }
+
+    /// Whom to ask for it, of those that can be called.
+    fn hosts(&self, is_callable: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
+        let callable = |hosts: &[SocketAddr]| hosts.iter().copied().filter(&is_callable).collect::<Vec<_>>();
+        let served = callable(&self.served);
+        if served.is_empty() { callable(&self.fetching) } else { served }
     }
 }
 
@@ -68,19 +77,25 @@ impl Homes {
         hosts_max: usize,
         is_callable: impl Fn(&SocketAddr) -> bool,
     ) -> Vec<SocketAddr> {
-        let wanting: Vec<&Wanting> =
+        if hosts_max == 0 {
+            return Vec::new();
+        }
+        let mut wanting: Vec<&Wanting> =
             packages.iter().filter_map(|package| Some(&self.homes.get(package)?.wanting)).collect();
         let is_all = self.bundles.get(bundle).is_some_and(|it| it.members.len() <= packages.len());
-        if is_all && wanting.iter().all(|it| it.hosts() == wanting[0].hosts()) {
+        if is_all && wanting.iter().all(|it| it.is_of_same_hosts(wanting[0])) {
             return Vec::new();
+        }
+        if wanting.len() > PACKAGES_LOOKED_AT_MAX {
+            wanting.select_nth_unstable_by_key(PACKAGES_LOOKED_AT_MAX, |it| it.times);
+            wanting.truncate(PACKAGES_LOOKED_AT_MAX);
         }
         let mut has: BTreeMap<SocketAddr, Vec<usize>> = BTreeMap::new();
         for (at, wanting) in wanting.iter().enumerate() {
-            for host in wanting.hosts() {
-                has.entry(*host).or_default().push(at);
+            for host in wanting.hosts(&is_callable) {
+                has.entry(host).or_default().push(at);
             }
         }
-        has.retain(|host, _| is_callable(host));
         let most = wanting.iter().map(|it| it.times).max().unwrap_or(0);
         let mut worth: Vec<u64> = wanting.iter().map(|it| u64::from(most / it.times.max(1))).collect();
         let mut chosen = Vec::new();
@@ -98,6 +113,11 @@ impl Homes {
             }
         }
         chosen
+    }
+
+    /// How many packages a bundle was formed of.
+    pub(crate) fn len_of(&self, bundle: &InfoHash) -> usize {
+        self.bundles.get(bundle).map_or(0, |bundle| bundle.members.len())
     }
 
     pub(super) fn wanting(&self, identity: &Sha256Digest) -> Wanting {

@@ -24,7 +24,7 @@ const INSTALLS_MAX: usize = 10;
 /// Everything at a glance.
 #[utoipa::path(get, path = "/overview", responses(
     (status = OK, body = Overview),
-    (status = BAD_REQUEST, body = Refused),
+    (status = BAD_REQUEST, body = Refused), (status = SERVICE_UNAVAILABLE, body = Refused),
 ))]
 pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Parameters::read(request.query_string(), &[])?;
@@ -47,7 +47,7 @@ pub(super) async fn get(service: Data<Service>, request: HttpRequest) -> Result<
     ("site" = Option<String>, Query, description = "only the hosts of this site; empty for those in no site"),
 ), responses(
     (status = OK, body = History),
-    (status = BAD_REQUEST, body = Refused),
+    (status = BAD_REQUEST, body = Refused), (status = SERVICE_UNAVAILABLE, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
 pub(super) async fn get_history(
@@ -63,7 +63,7 @@ pub(super) async fn get_history(
 /// All sites that had hosts within a month.
 #[utoipa::path(get, path = "/sites", responses(
     (status = OK, body = Vec<SiteView>),
-    (status = BAD_REQUEST, body = Refused),
+    (status = BAD_REQUEST, body = Refused), (status = SERVICE_UNAVAILABLE, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
 pub(super) async fn get_sites(
@@ -81,7 +81,7 @@ pub(super) async fn get_sites(
     ("limit" = Option<usize>, Query, description = "how many to list, at most 100"),
 ), responses(
     (status = OK, body = Vec<EndedInstall>),
-    (status = BAD_REQUEST, body = Refused),
+    (status = BAD_REQUEST, body = Refused), (status = SERVICE_UNAVAILABLE, body = Refused),
     (status = FORBIDDEN, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
@@ -101,7 +101,7 @@ pub(super) async fn get_slowest(
     ("limit" = Option<usize>, Query, description = "how many to list, at most 100"),
 ), responses(
     (status = OK, body = Vec<EndedInstall>),
-    (status = BAD_REQUEST, body = Refused),
+    (status = BAD_REQUEST, body = Refused), (status = SERVICE_UNAVAILABLE, body = Refused),
     (status = FORBIDDEN, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
@@ -120,7 +120,7 @@ pub(super) async fn get_fallbacks(
     ("limit" = Option<usize>, Query, description = "how many to list, at most 100"),
 ), responses(
     (status = OK, body = Vec<InstalledPackage>),
-    (status = BAD_REQUEST, body = Refused),
+    (status = BAD_REQUEST, body = Refused), (status = SERVICE_UNAVAILABLE, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
 pub(super) async fn get_packages(

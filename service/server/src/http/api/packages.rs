@@ -22,7 +22,7 @@ const PLACES_MAX: usize = 20;
     ("q" = Option<String>, Query, description = "a part of the path, or the beginning of the digest"),
     ("offset" = Option<usize>, Query, description = "how many to leave out, from the first one on"),
     ("limit" = Option<usize>, Query, description = "how many to list, at most 100"),
-), responses((status = OK, body = Packages), (status = BAD_REQUEST, body = Refused)))]
+), responses((status = OK, body = Packages), (status = BAD_REQUEST, body = Refused), (status = SERVICE_UNAVAILABLE, body = Refused)))]
 pub(super) async fn get_all(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::read(request.query_string(), PARAMETERS)?;
     answer(&list(&service, parameters.text("q")?, parameters.paging(ROWS_MAX)?).await?)
@@ -33,7 +33,7 @@ pub(super) async fn get_all(service: Data<Service>, request: HttpRequest) -> Res
     ("digest" = String, Path, description = "its SHA-256 in hexadecimal, or any digest with its algorithm, like sha1:<hex>"),
 ), responses(
     (status = OK, body = Package),
-    (status = BAD_REQUEST, body = Refused),
+    (status = BAD_REQUEST, body = Refused), (status = SERVICE_UNAVAILABLE, body = Refused),
     (status = NOT_FOUND, body = Refused),
 ))]
 pub(super) async fn get(

@@ -66,7 +66,7 @@ impl Question {
     ("order" = Option<String>, Query, description = "peers (if none is named), incomplete, size or absent: what is most comes first"),
     ("offset" = Option<usize>, Query, description = "how many to leave out, from the first one on"),
     ("limit" = Option<usize>, Query, description = "how many to list, at most 100"),
-), responses((status = OK, body = Swarms), (status = BAD_REQUEST, body = answers::Refused)))]
+), responses((status = OK, body = Swarms), (status = BAD_REQUEST, body = answers::Refused), (status = SERVICE_UNAVAILABLE, body = answers::Refused)))]
 pub(super) async fn get_all(service: Data<Service>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let parameters = Parameters::read(request.query_string(), PARAMETERS)?;
     answer(&list(&service, Question::read(&parameters, ROWS_MAX)?).await?)
@@ -79,7 +79,7 @@ pub(super) async fn get_all(service: Data<Service>, request: HttpRequest) -> Res
     ("limit" = Option<usize>, Query, description = "how many packages to list, at most 100"),
 ), responses(
     (status = OK, body = answers::Bundle),
-    (status = BAD_REQUEST, body = answers::Refused),
+    (status = BAD_REQUEST, body = answers::Refused), (status = SERVICE_UNAVAILABLE, body = answers::Refused),
     (status = NOT_FOUND, body = answers::Refused),
 ))]
 pub(super) async fn get(

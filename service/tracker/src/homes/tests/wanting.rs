@@ -56,16 +56,24 @@ fn who_wants_what_few_want_is_told_of_them_first() {
 #[test]
 fn who_has_it_is_named_and_not_who_may_be_waiting_for_it() {
     let (mut tracker, home) = home();
-    tracker.is_served(&home, address(0));
+    tracker.are_served(&[home].into(), address(0));
     for host in 300..320 {
         assert_eq!(join(&mut tracker, host, home, &[6, 7], 1)[0], address(0));
     }
-    tracker.is_served(&home, address(319));
-    tracker.is_served(&home, address(18));
+    tracker.are_served(&[home].into(), address(319));
+    tracker.are_served(&[home].into(), address(18));
     let peers = join(&mut tracker, 320, home, &[6, 7], 1);
     assert!(peers[0] == address(0) || peers[0] == address(319), "{peers:?}");
+    // Where those that have it have gone, who fetches it is better than nobody.
+    for host in [0, 18, 319] {
+        let (peer_id, address) = (peer_id(host), address(host));
+        let (info_hash, event) = (home, Some(Event::Stopped));
+        let left = Announce { info_hash, peer_id, address, complete: false, event, wanted: 0 };
+        tracker.announce(&left, seconds(1)).expect("an answer");
+    }
+    assert_eq!(join(&mut tracker, 321, home, &[6, 7], 1)[0], address(320));
     // A host that has no address to be called at is served as well, and named to nobody.
-    tracker.is_served(&home, SocketAddr::new(address(320).ip(), 0));
+    tracker.are_served(&[home].into(), SocketAddr::new(address(320).ip(), 0));
 }
 
 #[test]
@@ -74,7 +82,7 @@ fn a_few_hosts_that_have_most_are_named_before_many_that_have_little() {
     let home = assign(&mut tracker, 0..40, 0)[0].info_hash;
     let serve = |tracker: &mut Tracker, host: u16, packages: &[u32]| {
         join(tracker, host, home, packages, 0);
-        tracker.is_served(&home, address(host));
+        tracker.are_served(&[home].into(), address(host));
     };
     serve(&mut tracker, 100, &(0..30).collect::<Vec<u32>>());
     serve(&mut tracker, 101, &(20..40).collect::<Vec<u32>>());
