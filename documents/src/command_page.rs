@@ -1,6 +1,6 @@
 //! The page on a program's command line.
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use clap_mangen::Man;
 use pkgtorrent_settings::roff;
 
@@ -208,11 +208,13 @@ fn synopsis(command: &Command) -> String {
     for argument in own_arguments(command) {
         let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
         let value = value.map(|names| format!("\\fI{}\\fR", roff(&names.join(" "))));
-        let many = if argument.get_action().takes_values() && argument.is_positional() { "..." } else { "" };
+        let takes_many = argument.get_num_args().is_some_and(|values| values.max_values() > 1);
+        let many = if takes_many || matches!(argument.get_action(), ArgAction::Append) { "..." } else { "" };
         line.push_str(&match (argument.get_long(), value) {
             (Some(long), Some(value)) => format!(" [\\fB\\-\\-{}\\fR {value}]", roff(long)),
             (Some(long), None) => format!(" [\\fB\\-\\-{}\\fR]", roff(long)),
-            (None, value) => format!(" {}{many}", value.unwrap_or_default()),
+            (None, value) if argument.is_required_set() => format!(" {}{many}", value.unwrap_or_default()),
+            (None, value) => format!(" [{}{many}]", value.unwrap_or_default()),
         });
     }
     line.push('\n');

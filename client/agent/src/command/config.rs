@@ -48,6 +48,10 @@ pub(super) fn problems(args: &Args, settings: &Settings) -> Vec<String> {
         // Whether the address is this host's, not whether the port is free: the agent that runs has it.
         TcpListener::bind((listen, 0)).map(drop).map_err(|error| format!("listen: {listen}: {error}")),
         state.and_then(|path| check_directory(&path)),
+        settings.metrics_listen.map_or(Ok(()), |listen| {
+            let bound = TcpListener::bind((listen.ip(), 0)).map(drop);
+            bound.map_err(|error| format!("metrics_listen: {}: {error}", listen.ip()))
+        }),
     ];
     looks.into_iter().filter_map(Result::err).collect()
 }

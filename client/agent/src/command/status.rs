@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
+use pkgtorrent_protocol::control::Sources;
 use pkgtorrent_protocol::report::{InstallReport, Ledger};
 use pkgtorrent_protocol::socket::{AgentStatus, Answer, InstallStatus, Request};
 
@@ -40,25 +41,34 @@ fn ask(state_dir: &Path) -> anyhow::Result<AgentStatus> {
     loop {
         match connection.next()?.0 {
             Answer::Status(status) => return Ok(*status),
-            Answer::Refused { reason } => bail!("the agent refused: {reason}"),
+            Answer::Refused { reason } => bail!("the agent refused: {}", harmless(&reason)),
             _ => {}
         }
     }
 }
 
+/// What came from where. An agent that was started before an upgrade tells it in other fields.
+fn ledger_of(status: &AgentStatus) -> Ledger {
+    let Sources { peers, origin, store } = status.received;
+    if status.ledger != Ledger::default() {
+        return status.ledger;
+    }
+    Ledger { origin, near: peers, far: 0, store, sent: status.sent }
+}
+
 fn describe(status: &AgentStatus) -> String {
-    let Ledger { origin, near, far, store, sent } = status.ledger;
+    let Ledger { origin, near, far, store, sent } = ledger_of(status);
     let mut text = format!(
         "agent     {} (pid {}), runs as {}, for {}\n\
          state     {}\n\
          store     {} packages, {} of at most {}\n\
          received  {} from the origin, {} from hosts of this site, {} from other sites; {} were there\n\
          peers     {} connected, {} sent to them{}\n",
-        status.program,
+        harmless(&status.program),
         status.pid,
-        status.user,
+        harmless(&status.user),
         duration(status.uptime),
-        status.state_dir,
+        harmless(&status.state_dir),
         status.packages,
         bytes(status.bytes),
         bytes(status.bytes_max),

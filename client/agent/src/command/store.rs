@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
 use crate::control::client::Connection;
-use crate::text::{bytes, duration};
+use crate::text::{bytes, duration, harmless};
 
 /// How many files are passed before the agent has said of the first what became of it: half of what it takes.
 const PASSED_MAX: usize = 32;
@@ -78,7 +78,7 @@ fn say_failed(form: Form, file: &Path, reason: &str) -> io::Result<()> {
     if form == Form::Json {
         return writeln!(io::stdout(), "{}", json!({"file": file.to_string(), "error": reason}));
     }
-    eprintln!("pkgtorrent: {file}: {reason}");
+    eprintln!("pkgtorrent: {file}: {}", harmless(reason));
     Ok(())
 }
 

@@ -294,12 +294,12 @@ impl Engine {
                 if asked.is_regular {
                     tracker.next = now + bounded(answer.interval);
                 }
+                self.may_report(&asked.url, asked.told, &answer);
                 for swarm in answer.swarms {
                     if let Some(bundle) = self.guided(swarm, &asked.wished) {
                         unanswered.remove(&bundle);
                     }
                 }
-                self.may_report(&asked.url, asked.told, answer.report_after);
             }
             Err(error) => {
                 tracing::debug!("announce: {error}");

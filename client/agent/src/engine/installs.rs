@@ -24,7 +24,7 @@ use super::session::Session;
 use super::setback::Setback;
 use super::{Engine, SessionId};
 use crate::records::{self, Record, Records};
-use crate::text::{beginning, bytes, shortened};
+use crate::text::{beginning, bytes, harmless, shortened};
 
 /// How many installs wait to be reported: those of a script that installs packages one by one between two reports that
 /// are some minutes apart. Of older ones the number is kept.
@@ -90,7 +90,8 @@ impl Install {
         let fallback = self.fallbacks.entry(*reason).or_insert_with(|| Fallback {
             reason: *reason,
             packages: 0,
-            example: shortened(text, TEXT_LEN_MAX),
+            // It goes to the log, where a line would be taken for another message.
+            example: shortened(&harmless(text), TEXT_LEN_MAX),
         });
         fallback.packages += 1;
         self.has_moved = true;

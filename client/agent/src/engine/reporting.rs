@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use pkgtorrent_protocol::announce::BatchAnswer;
 use pkgtorrent_protocol::report::{INSTALLS_MAX, InstallReport, Report};
 use reqwest::Url;
 
@@ -45,10 +46,11 @@ impl Engine {
     }
 
     /// When this service is to be told something. Bytes are counted for all services together, so only one is told: the
-    /// first that keeps accounts and answers.
+    /// first that keeps accounts and answers, of those that something is announced to if there are any.
     fn report_at(&self, url: &Url) -> Option<Instant> {
         let keepers = self.trackers.iter().filter(|tracker| self.is_reporting && tracker.report_at.is_some());
-        let keeper = keepers.min_by_key(|tracker| tracker.failures > 0);
+        let keeper =
+            keepers.min_by_key(|tracker| (self.announced_at(&tracker.url).is_empty(), tracker.failures > 0));
         keeper.filter(|keeper| keeper.url == *url)?.report_at
     }
 
@@ -64,15 +66,18 @@ impl Engine {
     }
 
     /// A service has answered an announce. One that does not say when to report again keeps no accounts.
-    pub(super) fn may_report(&mut self, url: &Url, told: Option<Told>, report_after: Option<u32>) {
+    pub(super) fn may_report(&mut self, url: &Url, told: Option<Told>, answer: &BatchAnswer) {
         let Some(tracker) = self.trackers.iter_mut().find(|tracker| tracker.url == *url) else { return };
         let now = Instant::now();
-        let after = report_after.map(|seconds| Duration::from_secs(seconds.into()).min(REPORT_AFTER_MAX));
+        let after =
+            answer.report_after.map(|seconds| Duration::from_secs(seconds.into()).min(REPORT_AFTER_MAX));
         tracker.report_at = match (after, told) {
             (None, _) => None,
             (Some(after), Some(_)) => Some(now + after),
             (Some(after), None) => Some(tracker.report_at.unwrap_or(now).min(now + after)),
         };
+        // What was passed over is told again, in its time.
+        let told = told.filter(|_| !answer.unreported);
         if let (Some(_), Some(Told { last, left_out })) = (after, told) {
             self.installs.told(last, left_out);
         }

@@ -63,10 +63,13 @@ impl MetricsListener {
             tracing::info!("metrics are at http://{address}/metrics");
         }
         let room = Arc::new(Semaphore::new(CALLERS_MAX));
+        // It is said once that no descriptor is left.
+        let mut is_short = false;
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, address)) => {
+                    is_short = false;
                     let events = events.clone();
                     tokio::spawn(async move {
                         match timeout(PATIENCE, serve(stream, &events)).await {
@@ -78,7 +81,9 @@ impl MetricsListener {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!("accepting a collector of metrics: {error}");
+                    if !std::mem::replace(&mut is_short, true) {
+                        tracing::warn!("accepting a collector of metrics: {error}");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -82,6 +82,16 @@ impl PlaceError {
         }
     }
 
+    /// What it is, for those who are not to know the place.
+    #[must_use]
+    pub fn without_place(&self) -> String {
+        match self {
+            Self::NotAFile(_) => "something that is no ordinary file is in its place".to_owned(),
+            Self::Destination { action, source, .. } => format!("cannot {action} it: {source}"),
+            of_source => of_source.to_string(),
+        }
+    }
+
     fn destination(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::Destination { action, path: path.into(), source: source.into() }
     }

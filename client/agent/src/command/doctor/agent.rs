@@ -57,6 +57,7 @@ enum Firewall {
     NotRunning,
     Open,
     Closed,
+    NotReadable,
 }
 
 pub(super) fn check(patient: &Patient) -> Vec<Finding> {
@@ -110,9 +111,13 @@ fn firewall(port: u16) -> Firewall {
     if !FIREWALLD.iter().any(|unit| Path::new(unit).exists()) {
         return Firewall::NotRunning;
     }
-    let zones = fs::read_dir(ZONES).into_iter().flatten().flatten();
-    let texts = zones.filter_map(|zone| fs::read_to_string(zone.path()).ok());
-    if texts.into_iter().any(|zone| lets_in(&zone, port)) { Firewall::Open } else { Firewall::Closed }
+    let texts = fs::read_dir(ZONES)
+        .and_then(|zones| zones.map(|zone| fs::read_to_string(zone?.path())).collect::<io::Result<Vec<_>>>());
+    match texts {
+        Ok(texts) if texts.iter().any(|zone| lets_in(zone, port)) => Firewall::Open,
+        Err(error) if error.kind() != ErrorKind::NotFound => Firewall::NotReadable,
+        _ => Firewall::Closed,
+    }
 }
 
 fn lets_in(zone: &str, port: u16) -> bool {
@@ -154,6 +159,9 @@ fn agent(found: &Found) -> Finding {
 
 fn port(facts: &Facts, status: Option<&AgentStatus>) -> Finding {
     let (wanted, free_it) = (facts.listen.port(), "see who has it (ss -ltnp), or set another `listen`");
+    if let Found::Refusing(_) | Found::Other(_) = facts.agent {
+        return Finding::unknown(PORT, "the agent that runs does not say which it has");
+    }
     let Some(status) = status else {
         return match &facts.port {
             Ok(()) => Finding::ok(PORT, format!("{wanted} is free for the agent")),
@@ -212,6 +220,7 @@ fn firewalled(firewall: Firewall, status: Option<&AgentStatus>) -> Finding {
         Firewall::NotRunning => {
             Finding::unknown(FIREWALL, "firewalld does not run; whether another keeps hosts out is not known")
         }
+        Firewall::NotReadable => Finding::unknown(FIREWALL, format!("only root can read {ZONES}")),
         Firewall::Closed => Finding::warning(
             FIREWALL,
             format!("firewalld runs, and no zone in {ZONES} names pkgtorrent"),

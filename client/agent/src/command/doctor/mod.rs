@@ -37,8 +37,9 @@ const CONFIGURATION: &str = "configuration";
 struct Patient {
     /// What is configured, or the defaults where that makes no sense.
     settings: Settings,
-    /// What is wrong with the configuration.
-    wrong: Vec<String>,
+    /// Why what is configured makes no sense.
+    nonsense: Option<String>,
+    args: Args,
     state_dir: Result<PathBuf, String>,
     service: Asked,
 }
@@ -77,19 +78,16 @@ pub fn run(args: &Args, doctor: &DoctorArgs) -> anyhow::Result<bool> {
 impl Patient {
     fn new(args: &Args, doctor: &DoctorArgs) -> anyhow::Result<Self> {
         let found = args.configuration().and_then(|found| found.settle(Keys::settle));
-        let (settings, wrong) = match found {
-            Ok(settings) => {
-                let wrong = config::problems(args, &settings);
-                (settings, wrong)
-            }
+        let (settings, nonsense) = match found {
+            Ok(settings) => (settings, None),
             Err(error) => {
                 let defaults = Keys::default().settle();
-                (defaults.context("the defaults make no sense")?, vec![error.to_string()])
+                (defaults.context("the defaults make no sense")?, Some(error.to_string()))
             }
         };
         let service = asked(doctor.service.as_deref(), &settings)?;
         let state_dir = args.state_dir().map_err(|error| error.to_string());
-        Ok(Self { settings, wrong, state_dir, service })
+        Ok(Self { settings, nonsense, args: args.clone(), state_dir, service })
     }
 }
 
@@ -114,7 +112,12 @@ fn asked(flag: Option<&str>, settings: &Settings) -> Result<Asked, SettingsError
 }
 
 fn configuration(patient: &Patient) -> Vec<Finding> {
-    vec![match patient.wrong.as_slice() {
+    // Names and directories that it looks up may hang.
+    let wrong = match &patient.nonsense {
+        Some(nonsense) => vec![nonsense.clone()],
+        None => config::problems(&patient.args, &patient.settings),
+    };
+    vec![match wrong.as_slice() {
         [] => Finding::ok(CONFIGURATION, "makes sense"),
         wrong => Finding::problem(
             CONFIGURATION,
@@ -157,12 +160,15 @@ fn is_late(check: &'static str, limit: Duration) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn patient() -> Arc<Patient> {
         let settings = Keys::default().settle().unwrap();
-        let (wrong, state_dir) = (vec!["a".into(), "b".into()], Ok("/x".into()));
-        Arc::new(Patient { settings, wrong, state_dir, service: Asked::Nobody })
+        let (nonsense, state_dir) = (Some("a; b".into()), Ok("/x".into()));
+        let args = Args::try_parse_from(["pkgtorrent", "doctor"]).unwrap();
+        Arc::new(Patient { settings, nonsense, args, state_dir, service: Asked::Nobody })
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What somebody at a terminal sees instead of events.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pkgtorrent_protocol::control::{FetchEvent, FetchPackage, PlannedSource, Sources};
@@ -39,7 +38,6 @@ impl Bars {
         let sum = packages.iter().fold(0, |sum: u64, package| sum.saturating_add(package.size));
         let total = screen.add(ProgressBar::new(sum));
         total.set_style(style(TOTAL));
-        total.enable_steady_tick(Duration::from_millis(200));
         let of = |package: &FetchPackage| Package { name: plain(&package.name), size: package.size, done: 0 };
         let packages = packages.iter().map(of).collect();
         Self { screen, total, packages, shown: HashMap::new(), came: Sources::default() }

@@ -88,7 +88,7 @@ fn place_one(passed: &Passed, report: &Report) -> Request {
         Err(error) if error.is_the_sources() => Request::Rejected { index: *want },
         Err(error) => {
             report.failed(*index, &error.to_string());
-            Request::Taken { index: *want, failed: Some(error.to_string()) }
+            Request::Taken { index: *want, failed: Some(error.without_place()) }
         }
     }
 }

@@ -51,6 +51,8 @@ fn ask_services(question: &Question, settings: &Settings, report: &Report) -> Re
             Err(reason) => packages.iter().for_each(|(index, _)| report.failed(*index, &reason)),
         }
     }
+    // A resolver that hangs is not waited for.
+    runtime.shutdown_background();
     Ok(())
 }
 

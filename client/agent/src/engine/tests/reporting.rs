@@ -1,5 +1,6 @@
 //! What a service is told of installs, and when.
 
+use pkgtorrent_protocol::announce::BatchAnswer;
 use reqwest::Url;
 
 use super::super::reporting::Told;
@@ -29,6 +30,10 @@ fn numbers(report: &pkgtorrent_protocol::report::Report) -> Vec<u64> {
     report.installs.iter().map(|install| install.number).collect()
 }
 
+fn answer(report_after: Option<u32>) -> BatchAnswer {
+    BatchAnswer { version: 1, interval: 60, swarms: Vec::new(), report_after, unreported: false }
+}
+
 #[tokio::test]
 async fn what_was_not_answered_is_told_again_and_what_was_is_not() {
     let (mut host, urls) = host(&["http://127.0.0.1:1/announce"], 10);
@@ -39,12 +44,15 @@ async fn what_was_not_answered_is_told_again_and_what_was_is_not() {
     let last = host.engine.last_report_to(&urls[0]).expect("the last word");
     assert_eq!((numbers(&last), last.installs_left_out), ((3..=10).collect(), 2));
 
-    host.engine.may_report(&urls[0], Some(Told::by(&report)), Some(100));
+    host.engine.may_report(&urls[0], Some(Told::by(&report)), &answer(Some(100)));
     assert_eq!(host.engine.report_to(&urls[0]), None, "not before it is asked for");
     let rest = host.engine.last_report_to(&urls[0]).expect("the last word");
     assert_eq!((numbers(&rest), rest.installs_left_out), (vec![9, 10], 0));
     assert!(host.engine.has_untold_installs());
-    host.engine.may_report(&urls[0], Some(Told::by(&rest)), Some(0));
+    let passed_over = BatchAnswer { unreported: true, ..answer(Some(0)) };
+    host.engine.may_report(&urls[0], Some(Told::by(&rest)), &passed_over);
+    assert!(host.engine.has_untold_installs(), "it is to tell them again");
+    host.engine.may_report(&urls[0], Some(Told::by(&rest)), &answer(Some(0)));
     assert!(!host.engine.has_untold_installs());
     assert!(host.engine.report_to(&urls[0]).is_some(), "totals are told as often as they are asked for");
 }
@@ -58,7 +66,7 @@ async fn one_service_is_told_that_keeps_accounts_and_answers() {
     assert_eq!(told(&host), [false, true]);
     host.engine.trackers[0].failures = 0;
     let report = host.engine.report_to(&urls[0]).expect("a report");
-    host.engine.may_report(&urls[0], Some(Told::by(&report)), None);
+    host.engine.may_report(&urls[0], Some(Told::by(&report)), &answer(None));
     assert_eq!(told(&host), [false, true], "it keeps none");
     assert!(host.engine.has_untold_installs(), "and was told nothing");
     host.engine.announced_by_plan(&urls[0], policy());
