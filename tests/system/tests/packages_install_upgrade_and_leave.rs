@@ -122,6 +122,14 @@ fn left_behind(machine: &Machine) -> BTreeSet<String> {
     left
 }
 
+/// Units name programs and users that are there.
+fn assert_units_fit(machine: &Machine) {
+    for unit in ["pkgtorrent-agent.socket", "pkgtorrent-agent.service", "pkgtorrent-service.service"] {
+        let said = machine.run("systemd-analyze", &["verify", "--man=no", unit]);
+        assert!(!said.contains("pkgtorrent"), "{said}");
+    }
+}
+
 #[test]
 fn dnf_installs_upgrades_and_removes_the_rpms() {
     let Some(machine) = Machine::copy() else { return };
@@ -187,11 +195,7 @@ fn dnf_installs_upgrades_and_removes_the_rpms() {
     );
     assert!(machine.read("/etc/pkgtorrent/agent.toml").ends_with("seed_min = 1\n"));
     assert!(machine.read("/etc/pkgtorrent/service.toml").ends_with("rescan_interval = 60\n"));
-    // Units name programs, users and pages that are there now.
-    for unit in ["pkgtorrent-agent.socket", "pkgtorrent-agent.service", "pkgtorrent-service.service"] {
-        let said = machine.run("systemd-analyze", &["verify", "--man=no", unit]);
-        assert!(!said.contains("pkgtorrent"), "{said}");
-    }
+    assert_units_fit(&machine);
 
     let (service, address) = serve(&machine, &directory.path().join("service.log"));
     let conf = machine.read("/etc/dnf/plugins/pkgtorrent.conf");
