@@ -250,9 +250,11 @@ impl Crowd {
     }
 
     /// Whether the tracker was not told of something that this host brought. That it has everything says it as well, but only
-    /// where there are many that have.
+    /// where there are many that have; and what only a seed has, which may be slow, is better brought once more.
     fn has_last_news(&self) -> bool {
-        self.guide.guidance == Guidance::Leases && (self.has_news() || self.guide.unleased.count() > 0)
+        let has_brought = !self.served.is_complete() || self.guide.from_origin > 0;
+        let is_news = self.has_news() || self.guide.unleased.count() > 0;
+        self.guide.guidance == Guidance::Leases && has_brought && is_news
     }
 
     /// Whether there is a piece that nobody has, as far as is known, and that is leased to others or nobody.

@@ -82,6 +82,12 @@ fn the_tracker_hears_of_the_last_piece_of_a_lease_at_once() {
     host.want(0, 0);
     host.bring_all(0);
     assert_eq!(told(&host.bring_all(1)), ["ask tracker: got [0..3], lacks []"]);
+
+    // A seed that brought nothing does not keep others from the origin.
+    let mut host = Host::new().with_files(&[3]);
+    host.guided(5, &[(0, 3)]);
+    assert_eq!(told(&host.tell(Event::Offer { bundle: BundleId(0), file: FileIndex(0) })), NOTHING);
+    assert_eq!(told(&host.guided(5, &[(0, 3)])), NOTHING);
 }
 
 #[test]
