@@ -40,7 +40,7 @@ fn it_keeps_nothing_of_its_caller() {
     fs::write(agent.path("request"), serde_json::to_vec(&request).unwrap()).unwrap();
     // From a shell in a terminal that has a directory, files and a pipe open.
     let script = "umask 077; cd \"$HERE\"; exec 7<. 8>>\"$OPEN\" 9>\"$OPEN\"; sleep 1 | exec \"$@\" 6<&0 <\"$REQUEST\"";
-    let fetch = agent.command(&["fetch", "--service", &site.service.url("/")]);
+    let fetch = agent.command(&["fetch", "--events", "json", "--service", &site.service.url("/")]);
     let words = [fetch.get_program()].into_iter().chain(fetch.get_args()).map(|word| word.to_str().unwrap());
     let words: String =
         ["sh", "-c", script, "sh"].into_iter().chain(words).map(|word| format!("'{word}' ")).collect();
@@ -223,7 +223,7 @@ fn it_goes_when_nobody_needs_it_and_not_before() {
         let _ = agent.fetch(&site.service.url("/"), &agent.wants(&site.packages)).all_placed();
         agent.wait_until_gone();
         let log = agent.log();
-        let stayed = (logged_at(&log, "ending") + DAY - logged_at(&log, "passed")) % DAY;
+        let stayed = (logged_at(&log, "ending") + DAY - logged_at(&log, "packages placed")) % DAY;
         assert!(stayed >= stays, "it stayed {stayed} microseconds: {log}");
         assert!(!agent.state_dir().join("agent.sock").exists());
     }

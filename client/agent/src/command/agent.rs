@@ -170,8 +170,8 @@ fn engine(
     let seed = u64::from(now.subsec_nanos()) << 32 | u64::from(std::process::id());
     let identity = Identity { peers, peer_id: door.peer_id, port: door.port(), seed };
     // Without them nothing can be explained, and everything be installed.
-    let records =
-        Records::open(files).inspect_err(|error| tracing::warn!("installs are not recorded: {error}"));
+    let records = Records::open(files, settings.store.free_space_min)
+        .inspect_err(|error| tracing::warn!("installs are not recorded: {error}"));
     Ok(Engine::new(settings, store, http, events, identity, description, records.ok()))
 }
 

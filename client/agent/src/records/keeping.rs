@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::{Record, VERSION};
 use crate::files::{INSIDE, StateDir, StateDirError};
+use crate::store::floor;
 
 /// How many installs are kept: a host's last weeks, or the last hour of a script that installs packages one by one.
 pub const RECORDS_MAX: usize = 50;
@@ -40,15 +41,16 @@ pub struct Records {
     // The lock keeps one thread from removing what another writes.
     directory: Mutex<OwnedFd>,
     last: u64,
+    free_space_min: Option<u64>,
 }
 
 impl Records {
-    /// Opens the directory, or makes it.
-    pub fn open(files: &StateDir) -> Result<Self, StateDirError> {
+    /// Opens the directory, or makes it. Nothing is written that leaves less of the disk free than the store does.
+    pub fn open(files: &StateDir, free_space_min: Option<u64>) -> Result<Self, StateDirError> {
         let directory = files.subdirectory(INSTALLS)?;
         // What cannot be listed is seen when something is to be kept.
         let last = numbered(&directory).unwrap_or_default().last().map_or(0, |(number, _)| *number);
-        Ok(Self { directory: Mutex::new(directory), last })
+        Ok(Self { directory: Mutex::new(directory), last, free_space_min })
     }
 
     /// The number of the last install that was here when it was opened.
@@ -69,6 +71,12 @@ impl Records {
         let directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         // One that a killed agent left.
         remove(&directory, UNFINISHED)?;
+        let disk = rustix::fs::fstatvfs(&*directory)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let len = (text.len() as u64).next_multiple_of(disk.f_frsize.max(1));
+        if bytes(disk.f_bavail) < floor(self.free_space_min, bytes(disk.f_blocks)).saturating_add(len) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "what is free is to stay free"));
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | INSIDE;
         let file = rustix::fs::openat(&*directory, UNFINISHED, flags, Mode::from_raw_mode(0o600))?;
         File::from(file).write_all(&text)?;
@@ -169,14 +177,14 @@ mod tests {
     #[test]
     fn the_latest_are_kept_and_counted_on() {
         let (_directory, files) = directory();
-        let records = Records::open(&files).unwrap();
+        let records = Records::open(&files, Some(0)).unwrap();
         assert_eq!((records.last(), read_all(files.path()).unwrap()), (0, vec![]));
         for number in 1..=RECORDS_MAX as u64 + 3 {
             records.keep(record(number)).unwrap();
         }
         let kept = read_all(files.path()).unwrap();
         assert_eq!((kept.len(), kept[0].number), (RECORDS_MAX, 4));
-        assert_eq!(Records::open(&files).unwrap().last(), RECORDS_MAX as u64 + 3);
+        assert_eq!(Records::open(&files, Some(0)).unwrap().last(), RECORDS_MAX as u64 + 3);
         assert_eq!(std::fs::read_dir(files.path().join(INSTALLS)).unwrap().count(), RECORDS_MAX);
     }
 
@@ -192,7 +200,7 @@ mod tests {
             peers: vec![peer; 40],
             ..record(1)
         };
-        Records::open(&files).unwrap().keep(long).unwrap();
+        Records::open(&files, Some(0)).unwrap().keep(long).unwrap();
         let kept = &read_all(files.path()).unwrap()[0];
         assert_eq!((kept.decisions[0].at, kept.decisions.last().unwrap().at), (0, 999));
         assert_eq!(kept.decisions.len() as u64 + kept.decisions_left_out, 1000);
@@ -203,7 +211,7 @@ mod tests {
     #[test]
     fn what_is_no_record_is_passed_over() {
         let (_directory, files) = directory();
-        Records::open(&files).unwrap().keep(record(7)).unwrap();
+        Records::open(&files, Some(0)).unwrap().keep(record(7)).unwrap();
         let path = |name: &str| files.path().join(INSTALLS).join(name);
         std::fs::write(path("00000008-0.json"), "{\"version\":1,").unwrap();
         std::fs::write(path("00000009-0.json"), "{\"version\":2}").unwrap();
