@@ -114,6 +114,8 @@ pub(super) async fn post(
     let report = batch.report.as_ref().filter(|_| answered.is_ok());
     let (report_after, is_taken) = count(&service, address.ip(), batch.peer_id, report);
     let unreported = batch.report.is_some() && !is_taken;
+    // Older agents report nothing, and read no compact peers either.
+    let report_after = report_after.filter(|_| batch.compact || batch.report.is_some());
     // What refuses the address refuses all of its swarms.
     let answered = answered.unwrap_or_else(|refusal| vec![Err(refusal); asked.len()]);
     let mut interval = service.settings.load().tracker.interval;
